@@ -1,0 +1,226 @@
+//! When each node is to be asked next.
+//!
+//! Three paces: the ordinary one, a slower one while nobody reads, and a fast one while a session
+//! waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
+//! that the processes of a fleet do not ask in step.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::node::NodeId;
+use crate::policy::Policy;
+use crate::random::Random;
+use crate::time::Instant;
+
+/// When each node is due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    turns: Vec<Turn>,
+    poll_interval: Duration,
+    idle_poll_interval: Duration,
+    demand_interval: Duration,
+    idle: bool,
+    demand: Option<Demand>,
+    /// Which node is looked at first in this round of questions, and in the next: with the same one
+    /// always first, waiting reads would always be served by it.
+    first: usize,
+    next_first: usize,
+}
+
+#[derive(Debug)]
+struct Turn {
+    due: Instant,
+    asked: bool,
+    /// Where the next question would stand if all were spaced at the fastest pace.
+    spaced: Instant,
+    /// It was to be asked again while it was being asked.
+    hurried: bool,
+    backoff: Backoff,
+}
+
+impl Turn {
+    /// When the node may be asked next at the fastest pace: a few questions may follow each other
+    /// closely, many may not. (The generic cell rate algorithm, ITU-T I.371.)
+    fn soonest(&self, now: Instant, pace: Duration) -> Instant {
+        self.spaced.before(pace.saturating_mul(BURST)).max(now)
+    }
+
+    fn ask(&mut self, now: Instant, pace: Duration) {
+        self.asked = true;
+        self.spaced = self.spaced.max(now).after(pace);
+    }
+}
+
+/// A read waits.
+#[derive(Debug)]
+struct Demand {
+    needed: Instant,
+    until: Instant,
+    /// How often a replica was asked again.
+    repeats: u32,
+    pause: Duration,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant, nodes: usize, policy: &Policy) -> Self {
+        let backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
+        let turn = |_| Turn {
+            due: now,
+            asked: false,
+            spaced: Instant::from_nanos(0),
+            hurried: false,
+            backoff,
+        };
+        Self {
+            turns: (0..nodes).map(turn).collect(),
+            poll_interval: policy.poll_interval,
+            idle_poll_interval: policy.idle_poll_interval,
+            demand_interval: policy.demand_interval,
+            idle: false,
+            demand: None,
+            first: 0,
+            next_first: 0,
+        }
+    }
+
+    /// A node that is due and not being asked; from now on it is being asked. None ends a round.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<NodeId> {
+        let nodes = self.turns.len();
+        let due = |index: &usize| {
+            let turn = &self.turns[*index];
+            !turn.asked && turn.due <= now
+        };
+        let Some(index) = (self.first..nodes).chain(0..self.first).find(due) else {
+            self.first = self.next_first;
+            return None;
+        };
+        if self.first == self.next_first {
+            self.next_first = (index + 1) % nodes;
+        }
+        self.turns[index].ask(now, self.demand_interval);
+        u16::try_from(index).ok().map(NodeId::new)
+    }
+
+    /// When the next node is due that is not being asked.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.turns
+            .iter()
+            .filter(|turn| !turn.asked)
+            .map(|turn| turn.due)
+            .min()
+    }
+
+    /// A node has answered. Its next turn is up to an eighth early, and counted from when this one
+    /// was due, so that slow answers do not stretch the interval.
+    pub(super) fn answered(&mut self, now: Instant, node: NodeId, random: &mut impl Random) {
+        let interval = self.interval();
+        let Some(turn) = self.turns.get_mut(node.index()) else {
+            return;
+        };
+        // An answer that comes twice answers one question.
+        if !turn.asked {
+            return;
+        }
+        turn.asked = false;
+        turn.backoff.reset();
+        if core::mem::take(&mut turn.hurried) {
+            turn.due = turn.soonest(now, self.demand_interval);
+            return;
+        }
+        let eighth = u64::try_from(interval.as_nanos() / 8).unwrap_or(u64::MAX);
+        let early = Duration::from_nanos(random.below(eighth));
+        let from = turn.due.max(now.before(interval));
+        turn.due = from.after(interval.saturating_sub(early)).max(now);
+    }
+
+    /// A node has not answered.
+    pub(super) fn failed(&mut self, now: Instant, node: NodeId, random: &mut impl Random) {
+        let Some(turn) = self.turns.get_mut(node.index()) else {
+            return;
+        };
+        turn.asked = false;
+        turn.hurried = false;
+        turn.due = now.after(turn.backoff.fail(random));
+    }
+
+    /// A node is to be asked at once; again, if it is being asked. However many ask for it, one
+    /// question follows another no sooner than the fastest pace allows.
+    pub(super) fn hurry(&mut self, now: Instant, node: NodeId) {
+        let Some(turn) = self.turns.get_mut(node.index()) else {
+            return;
+        };
+        turn.hurried = turn.asked;
+        turn.due = turn.due.min(turn.soonest(now, self.demand_interval));
+    }
+
+    /// A read waits for a replica to reach `needed`. It joins those that wait already.
+    pub(super) fn demand(&mut self, now: Instant, needed: Instant, until: Instant) {
+        let joined = self.demand.take().filter(|demand| now < demand.until);
+        let Some(mut demand) = joined else {
+            self.demand = Some(Demand {
+                needed,
+                until,
+                repeats: 0,
+                pause: self.demand_interval,
+            });
+            return;
+        };
+        demand.needed = demand.needed.max(needed);
+        demand.until = demand.until.max(until);
+        self.demand = Some(demand);
+    }
+
+    /// The instant that a waiting read needs, while one waits.
+    pub(super) fn demanded(&self, now: Instant) -> Option<Instant> {
+        self.demand
+            .as_ref()
+            .filter(|demand| now < demand.until)
+            .map(|demand| demand.needed)
+    }
+
+    /// Nobody waits any longer.
+    pub(super) fn satisfy(&mut self) {
+        self.demand = None;
+    }
+
+    /// A node has answered and is not there yet. The first times it is asked again at once, for
+    /// replay takes less than a pause; then after pauses that grow, so that a replica that cannot
+    /// keep up is not asked to death.
+    pub(super) fn repeat_for_demand(&mut self, now: Instant, node: NodeId) {
+        let Some(demand) = self.demand.as_mut() else {
+            return;
+        };
+        let Some(turn) = self.turns.get_mut(node.index()) else {
+            return;
+        };
+        demand.repeats = demand.repeats.saturating_add(1);
+        if demand.repeats <= BURST {
+            turn.due = turn.due.min(turn.soonest(now, self.demand_interval));
+            return;
+        }
+        turn.due = turn.due.min(now.after(demand.pause));
+        let longest = self.demand_interval.saturating_mul(10);
+        demand.pause = (demand.pause.saturating_mul(5) / 4).min(longest);
+    }
+
+    /// How often each node is asked at present.
+    pub(super) const fn interval(&self) -> Duration {
+        if self.idle {
+            self.idle_poll_interval
+        } else {
+            self.poll_interval
+        }
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    pub(super) fn set_idle(&mut self, idle: bool) {
+        self.idle = idle;
+    }
+}
+
+/// How many questions to a node may follow each other without a pause.
+const BURST: u32 = 4;

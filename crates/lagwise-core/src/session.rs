@@ -1,0 +1,529 @@
+//! One user's thread of reads and writes, and what its next read must be able to see.
+//!
+//! Two promises are kept here. *Read your writes*: a replica may serve the session once its as-of
+//! instant has reached the instant at which the session's last write returned. *Monotonic reads*: a
+//! read may have seen any commit up to the instant it ended, so another replica must have reached
+//! that instant; the same replica, in the same incarnation, has it by itself, because replay only
+//! advances. What is still under way counts as not yet reached by anybody.
+//!
+//! A session here is a value without a lock. Who shares it, and how it leaves the process, is not
+//! this module's business.
+//!
+//! What a replica shows and what it has passed differ: a commit is shipped before it can be seen on
+//! the primary, so one replica can show what another, which has everything that was acknowledged,
+//! lacks. So what was read on a replica is compared with where the primary stood, and what was
+//! written, or read on the primary, with what can be seen.
+
+use core::time::Duration;
+
+use crate::lsn::Lsn;
+use crate::node::{Incarnation, NodeId, SystemId, Timeline};
+use crate::time::Instant;
+
+/// A replica as a session saw it: one unbroken run of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the two together are the identity"
+)]
+pub struct Sight {
+    /// The node.
+    pub node: NodeId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// What a replica is proved to have reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the two together are the proof")]
+pub struct Reached {
+    /// It shows every commit that was acknowledged, or seen on the primary, before this.
+    pub as_of: Instant,
+    /// It has passed where the primary stood at this instant: it shows all that any replica showed
+    /// before it.
+    pub passed: Instant,
+}
+
+impl From<Instant> for Reached {
+    /// A replica that has passed where the primary stood shows what could be seen there.
+    fn from(passed: Instant) -> Self {
+        Self {
+            as_of: passed,
+            passed,
+        }
+    }
+}
+
+/// A place in a cluster's history, which any process can compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the three together are the position"
+)]
+pub struct Position {
+    /// The cluster.
+    pub system: SystemId,
+    /// The branch of its history.
+    pub timeline: Timeline,
+    /// The place on it.
+    pub lsn: Lsn,
+}
+
+/// What a read must be able to see. The default is nothing in particular.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    written: Option<Instant>,
+    read: Option<Instant>,
+    seen: Option<Sight>,
+    position: Option<Position>,
+    settling: bool,
+}
+
+impl Floor {
+    /// Every commit acknowledged before `instant`.
+    #[must_use]
+    pub fn as_of(instant: Instant) -> Self {
+        Self {
+            written: Some(instant),
+            ..Self::default()
+        }
+    }
+
+    /// Everything up to a position.
+    #[must_use]
+    pub fn position(position: Position) -> Self {
+        Self {
+            position: Some(position),
+            ..Self::default()
+        }
+    }
+
+    /// What both floors need. Of two positions that cannot be compared the one on the later
+    /// timeline counts, and that of another system is dropped.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        let seen = match (self.seen, other.seen) {
+            (Some(one), Some(other)) if one == other => Some(one),
+            (one, None) if other.read.is_none() => one,
+            (None, other) if self.read.is_none() => other,
+            _ => None,
+        };
+        Self {
+            written: self.written.max(other.written),
+            read: self.read.max(other.read),
+            seen,
+            position: later(self.position, other.position),
+            settling: self.settling || other.settling,
+        }
+    }
+
+    /// The instant that a replica has yet to reach, if it has not reached all that is needed.
+    #[must_use]
+    pub fn lacking(&self, sight: Sight, reached: Reached) -> Option<Instant> {
+        // What was read on the same run of the same replica it still has: replay only advances.
+        let read = self.read.filter(|_| self.seen != Some(sight));
+        Self { read, ..*self }.lacking_unseen(reached)
+    }
+
+    /// [`Floor::lacking`] for a replica that nothing excuses.
+    #[must_use]
+    pub fn lacking_unseen(&self, reached: Reached) -> Option<Instant> {
+        let read = self.read.filter(|read| reached.passed < *read);
+        self.written
+            .filter(|written| reached.as_of < *written)
+            .max(read)
+    }
+
+    /// The latest instant that is needed of this replica.
+    #[must_use]
+    pub fn needed_from(&self, sight: Sight) -> Option<Instant> {
+        if self.seen == Some(sight) {
+            self.written
+        } else {
+            self.needed()
+        }
+    }
+
+    /// The latest instant that is needed of a replica that the session has not just read from.
+    #[must_use]
+    pub fn needed(&self) -> Option<Instant> {
+        self.written.max(self.read)
+    }
+
+    /// The position that a node must have replayed.
+    #[must_use]
+    pub const fn needed_position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Whether the end of a write is being found out, which takes a round trip.
+    #[must_use]
+    pub const fn is_settling(&self) -> bool {
+        self.settling
+    }
+}
+
+/// What a session has written and seen.
+///
+/// ```
+/// use lagwise_core::{Instant, Session};
+///
+/// let mut session = Session::default();
+/// let returned = Instant::from_nanos(5_000);
+/// session.open_write();
+/// assert_eq!(session.floor().needed(), Some(Instant::NEVER), "while it runs, only the primary");
+/// session.close_write(returned);
+/// assert_eq!(session.floor().needed(), Some(returned));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    floor: Floor,
+    open_writes: u32,
+    settling: u32,
+    open_reads: u32,
+    open_primary_reads: u32,
+}
+
+impl Session {
+    /// A session that goes on from a floor.
+    #[must_use]
+    pub fn resume(floor: Floor) -> Self {
+        Self {
+            floor,
+            ..Self::default()
+        }
+    }
+
+    /// What the session's next read must be able to see.
+    #[must_use]
+    pub fn floor(&self) -> Floor {
+        let mut floor = self.floor;
+        if self.open_writes > 0 || self.open_primary_reads > 0 {
+            floor.written = Some(Instant::NEVER);
+        }
+        if self.open_reads > 0 {
+            floor.read = Some(Instant::NEVER);
+        }
+        let settling = self.open_writes > 0 && self.open_writes == self.settling;
+        floor.settling = settling && self.open_primary_reads == 0;
+        floor
+    }
+
+    /// Whether the session has neither written nor read.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.open_writes == 0
+            && self.open_reads == 0
+            && self.open_primary_reads == 0
+            && self.floor == Floor::default()
+    }
+
+    /// Raises the floor to what `floor` needs as well.
+    pub fn merge(&mut self, floor: Floor) {
+        self.floor = self.floor.merge(floor);
+    }
+
+    /// A write begins. Until it ends nothing but the primary serves the session.
+    pub fn open_write(&mut self) {
+        self.open_writes += 1;
+    }
+
+    /// A write's handle is gone, and its connection is being asked when the write ended.
+    pub fn settle_write(&mut self) {
+        self.settling = (self.settling + 1).min(self.open_writes);
+    }
+
+    /// A write had ended at `now`, whether or not it took effect.
+    pub fn close_write(&mut self, now: Instant) {
+        self.floor.written = self.floor.written.max(Some(now));
+        self.open_writes = self.open_writes.saturating_sub(1);
+        self.settling = self.settling.min(self.open_writes);
+    }
+
+    /// Nobody knows when a write ends: it may still commit. The session stays on the primary for
+    /// `window`, and trusts the rule again only then.
+    pub fn lose_write(&mut self, now: Instant, window: Duration) {
+        self.close_write(now.after(window));
+    }
+
+    /// A read begins on a replica that is proved to have reached `reached`.
+    ///
+    /// # Errors
+    /// The floor, where it no longer admits the replica: another read of the session has ended since
+    /// this one was routed. Route again.
+    pub fn open_read(&mut self, sight: Sight, reached: impl Into<Reached>) -> Result<(), Floor> {
+        let lacking = self.floor().lacking(sight, reached.into());
+        self.admit_read(sight, lacking)
+    }
+
+    /// [`Session::open_read`] for a connection that was opened after the replica was last observed:
+    /// `reached` is what the connection itself shows. The replica may have gone back in between, so
+    /// it is not excused by what the session has read from it.
+    ///
+    /// # Errors
+    /// The floor, where it does not admit the replica. Route again, to another one.
+    pub fn open_fresh_read(
+        &mut self,
+        sight: Sight,
+        reached: impl Into<Reached>,
+    ) -> Result<(), Floor> {
+        let lacking = self.floor().lacking_unseen(reached.into());
+        self.admit_read(sight, lacking)
+    }
+
+    fn admit_read(&mut self, sight: Sight, lacking: Option<Instant>) -> Result<(), Floor> {
+        if lacking.is_some() {
+            return Err(self.floor());
+        }
+        // Whatever was seen before, this replica has it: that was the condition.
+        self.floor.seen = Some(sight);
+        self.open_reads += 1;
+        Ok(())
+    }
+
+    /// A read on a replica ends: it may have seen every commit that was shipped before `now`.
+    pub fn close_read(&mut self, now: Instant) {
+        self.open_reads = self.open_reads.saturating_sub(1);
+        self.floor.read = self.floor.read.max(Some(now));
+    }
+
+    /// A read begins on the primary.
+    pub fn open_primary_read(&mut self) {
+        self.open_primary_reads += 1;
+    }
+
+    /// A read on the primary ends: it may have seen every commit that could be seen there before
+    /// `now`.
+    pub fn close_primary_read(&mut self, now: Instant) {
+        self.open_primary_reads = self.open_primary_reads.saturating_sub(1);
+        self.floor.written = self.floor.written.max(Some(now));
+    }
+}
+
+fn later(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+    let (Some(a), Some(b)) = (one, other) else {
+        return one.or(other);
+    };
+    let newer = a.system == b.system && (b.timeline, b.lsn) > (a.timeline, a.lsn);
+    Some(if newer { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    fn sight(node: u16) -> Sight {
+        Sight {
+            node: NodeId::new(node),
+            incarnation: Incarnation::default(),
+        }
+    }
+
+    #[test]
+    fn a_write_is_needed_from_the_instant_it_returned() {
+        let mut session = Session::default();
+        session.open_write();
+        assert_eq!(session.floor().needed_from(sight(1)), Some(Instant::NEVER));
+        session.close_write(at(10));
+        assert_eq!(session.floor().needed_from(sight(1)), Some(at(10)));
+    }
+
+    #[test]
+    fn of_two_open_writes_the_first_to_end_frees_nothing() {
+        let mut session = Session::default();
+        session.open_write();
+        session.open_write();
+        session.close_write(at(10));
+        assert_eq!(session.floor().needed(), Some(Instant::NEVER));
+        session.close_write(at(12));
+        assert_eq!(session.floor().needed(), Some(at(12)));
+    }
+
+    #[test]
+    fn a_write_of_unknown_outcome_keeps_the_session_on_the_primary_for_the_window() {
+        let mut session = Session::default();
+        session.open_write();
+        session.lose_write(at(10), Duration::from_nanos(100));
+        assert_eq!(
+            session.floor().needed(),
+            Some(at(110)),
+            "no as-of instant reaches it before then"
+        );
+    }
+
+    #[test]
+    fn only_a_write_that_is_being_settled_is_worth_waiting_for() {
+        let mut session = Session::default();
+        session.open_write();
+        assert!(!session.floor().is_settling());
+        session.settle_write();
+        assert!(session.floor().is_settling());
+        session.open_write();
+        assert!(
+            !session.floor().is_settling(),
+            "the other one may take any time"
+        );
+    }
+
+    #[test]
+    fn the_replica_just_read_from_is_always_fresh_enough() {
+        let mut session = Session::default();
+        session.open_read(sight(1), at(3)).unwrap();
+        session.close_read(at(50));
+        assert_eq!(session.floor().needed_from(sight(1)), None);
+        assert_eq!(session.floor().needed_from(sight(2)), Some(at(50)));
+        let reborn = Sight {
+            incarnation: Incarnation::default().next(),
+            ..sight(1)
+        };
+        assert_eq!(
+            session.floor().needed_from(reborn),
+            Some(at(50)),
+            "it may have gone back"
+        );
+    }
+
+    #[test]
+    fn a_read_on_the_primary_leaves_no_replica_exempt() {
+        let mut session = Session::default();
+        session.open_read(sight(1), at(3)).unwrap();
+        session.close_read(at(50));
+        session.open_primary_read();
+        session.close_primary_read(at(60));
+        assert_eq!(session.floor().needed_from(sight(1)), Some(at(60)));
+    }
+
+    #[test]
+    fn while_a_read_is_open_no_other_replica_serves() {
+        let mut session = Session::default();
+        session.open_read(sight(1), at(3)).unwrap();
+        assert_eq!(session.floor().needed_from(sight(2)), Some(Instant::NEVER));
+        assert_eq!(session.floor().needed_from(sight(1)), None);
+        session.close_read(at(9));
+        assert_eq!(session.floor().needed_from(sight(2)), Some(at(9)));
+    }
+
+    #[test]
+    fn a_read_that_was_routed_before_another_ended_is_routed_again() {
+        let mut session = Session::default();
+        // Both were routed at once, the second one got its connection first.
+        session.open_read(sight(2), at(5)).unwrap();
+        session.close_read(at(7));
+        let refused = session.open_read(sight(1), at(5)).unwrap_err();
+        assert_eq!(refused.needed_from(sight(1)), Some(at(7)));
+    }
+
+    #[test]
+    fn a_fresh_connection_is_not_excused_by_what_was_read_before_it() {
+        let mut session = Session::default();
+        session.open_read(sight(1), at(3)).unwrap();
+        session.close_read(at(50));
+        assert!(
+            session.open_fresh_read(sight(1), at(49)).is_err(),
+            "the replica may have gone back since"
+        );
+        assert_eq!(session.open_fresh_read(sight(1), at(50)), Ok(()));
+    }
+
+    #[test]
+    fn merging_needs_what_either_needs() {
+        let position = |timeline, lsn| Position {
+            system: SystemId::new(1),
+            timeline: Timeline::new(timeline),
+            lsn: Lsn::new(lsn),
+        };
+        let one = Floor::position(position(1, 900)).merge(Floor::as_of(at(3)));
+        let two = Floor::position(position(2, 100)).merge(Floor::as_of(at(2)));
+        let both = one.merge(two);
+        assert_eq!(both.needed(), Some(at(3)));
+        assert_eq!(
+            both.needed_position(),
+            Some(position(2, 100)),
+            "a later timeline is later"
+        );
+        assert_eq!(both, two.merge(one));
+    }
+
+    /// One step of a session's life, against a model that knows what each node shows.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Write,
+        Read { node: u16 },
+        Overlap { first: u16, second: u16 },
+        Replay { node: u16, lag: u64 },
+    }
+
+    fn acts() -> impl Strategy<Value = std::vec::Vec<Act>> {
+        let act = prop_oneof![
+            Just(Act::Write),
+            (1_u16..4).prop_map(|node| Act::Read { node }),
+            (1_u16..4, 1_u16..4).prop_map(|(first, second)| Act::Overlap { first, second }),
+            (1_u16..4, 0_u64..20).prop_map(|(node, lag)| Act::Replay { node, lag }),
+        ];
+        prop::collection::vec(act, 1..80)
+    }
+
+    proptest! {
+        /// Whatever a session does, a node that its floor admits has replayed all that the session
+        /// wrote and all that it may have seen. A node's as-of instant stands for what it shows.
+        #[test]
+        fn an_admitted_node_is_never_behind_what_was_written_or_seen(acts in acts()) {
+            let mut session = Session::default();
+            let mut now = 100_u64;
+            let mut shows = [now; 4];
+            let (mut wrote, mut saw) = (0, 0);
+            let admitted = |session: &Session, shows: &[u64; 4], node: u16| {
+                let needed = session.floor().needed_from(sight(node));
+                needed.is_none_or(|needed| at(shows[usize::from(node)]) >= needed)
+            };
+            for act in acts {
+                now += 1;
+                match act {
+                    Act::Write => {
+                        session.open_write();
+                        now += 1;
+                        session.close_write(at(now));
+                        wrote = now;
+                    }
+                    Act::Replay { node, lag } => {
+                        let shown = &mut shows[usize::from(node)];
+                        *shown = (*shown).max(now.saturating_sub(lag));
+                    }
+                    Act::Read { node } => {
+                        if !admitted(&session, &shows, node) { continue; }
+                        let shown = shows[usize::from(node)];
+                        prop_assert!(shown >= wrote, "did not read its own write");
+                        prop_assert!(shown >= saw, "went backwards");
+                        prop_assert!(session.open_read(sight(node), at(shown)).is_ok());
+                        now += 1;
+                        session.close_read(at(now));
+                        saw = saw.max(shown);
+                    }
+                    Act::Overlap { first, second } => {
+                        // Routed at the same time, opened one after the other.
+                        let mut open = 0;
+                        for node in [first, second] {
+                            let shown = shows[usize::from(node)];
+                            if session.open_read(sight(node), at(shown)).is_ok() {
+                                prop_assert!(shown >= wrote, "did not read its own write");
+                                prop_assert!(shown >= saw, "went backwards");
+                                saw = saw.max(shown);
+                                open += 1;
+                            }
+                        }
+                        for _ in 0..open {
+                            now += 1;
+                            session.close_read(at(now));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

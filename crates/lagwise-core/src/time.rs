@@ -1,0 +1,77 @@
+//! A point in time that nobody can ask for.
+//!
+//! Decisions must replay exactly, so the core takes the time as an argument and has no way to read
+//! a clock. Differences saturate instead of failing: two instants that arrive out of order are an
+//! everyday event in a monitor, not a bug worth a panic.
+
+use core::fmt;
+use core::time::Duration;
+
+/// A monotonic instant, in nanoseconds since an origin that the caller chose.
+///
+/// Only instants of the same origin may be compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// Later than any instant a clock returns: a floor at `NEVER` is met by no observation.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The instant `nanos` nanoseconds after the origin.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `duration` later, or [`Instant::NEVER`] where that would overflow.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// The instant `duration` earlier, or the origin where that would underflow.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NEVER => f.write_str("never"),
+            Self(nanos) => write!(f, "@{:?}", Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_saturate() {
+        let early = Instant::from_nanos(10);
+        let late = Instant::from_nanos(25);
+        assert_eq!(late.since(early), Duration::from_nanos(15));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(early.before(Duration::from_secs(1)), Instant::from_nanos(0));
+        assert_eq!(late.after(Duration::MAX), Instant::NEVER);
+    }
+}

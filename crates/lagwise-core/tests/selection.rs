@@ -1,0 +1,564 @@
+//! Selection as data: a cluster and a request, and what must come of them.
+//!
+//! A vector is one line: `cluster | request => outcome`. A cluster is a list of replicas, each
+//! `name:lag` in milliseconds with optional marks: `w0` a weight, `far` another zone; and a state
+//! instead of a lag where something else befell it: `unseen`, `paused`, `drained`, `diverged`,
+//! `foreign`, `gone`. `no` stands for no replica at all. In a request `wrote=300` is a write that
+//! returned 300 ms ago, `token=1/300` the position of that instant on timeline 1. The vectors go through the real monitor, so a cluster that cannot
+//! come about cannot be tested either.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lagwise_core::{
+    Fallback, Floor, Instant, Lsn, Monitor, NodeId, NodeSpec, Observation, Policy, Position,
+    ProbeFailure, Random, Reason, Rejection, Request, Requirement, Role, Selection, ServerStart,
+    Snapshot, Standing, Step, SystemId, Timeline, Weight, next_step, recheck, recheck_fresh,
+    select,
+};
+
+const VECTORS: &str = "
+# Any replica in rotation.
+a:0                        | any                      => a
+a:0 b:unseen               | any                      => a
+a:900                      | any                      => a
+a:unseen                   | any                      => primary none_in_rotation; a out of rotation: unproved
+a:paused                   | any                      => primary none_in_rotation; a out of rotation: paused
+a:drained                  | any                      => primary none_in_rotation; a out of rotation: drained
+a:diverged                 | any                      => primary none_in_rotation; a out of rotation: diverged
+a:foreign                  | any                      => primary none_in_rotation; a out of rotation: foreign
+a:gone                     | any                      => primary none_in_rotation; a out of rotation: unreachable
+a:5000                     | any                      => primary none_in_rotation; a out of rotation: lagging
+no                         | any                      => primary no_replica
+no                         | any refuse               => primary no_replica
+a:0 b:0                    | any failed=a             => b
+a:0                        | any failed=a             => primary failed; a failed this read already
+a:0                        | primary                  => primary asked; a not the primary
+
+# Bounds: within them or not at all.
+a:300 b:700                | within=500               => a
+a:300 b:700                | within=300               => a
+a:301 b:700                | within=300               => primary beyond_bound; a up to 301ms behind, where 300ms is accepted; b up to 700ms behind, where 300ms is accepted
+a:301                      | within=300 refuse        => refuse; a up to 301ms behind, where 300ms is accepted
+a:301                      | within=300 wait=20       => wait; a up to 301ms behind, where 300ms is accepted
+a:5000                     | within=6000              => primary none_in_rotation; a out of rotation: lagging
+
+# Floors: what the session wrote or saw.
+a:300 b:700                | wrote=300                => a
+a:300 b:700                | wrote=299                => primary behind_floor; a 1ms short of what the session wrote or saw; b 401ms short of what the session wrote or saw
+a:300                      | wrote=299 wait=20        => wait; a 1ms short of what the session wrote or saw
+a:300                      | writing wait=20          => primary behind_floor; a a write or read of the session is still under way
+a:300                      | writing refuse           => refuse; a a write or read of the session is still under way
+a:300 b:unseen             | wrote=100                => primary behind_floor; a 200ms short of what the session wrote or saw; b out of rotation: unproved
+a:300                      | wrote=300 within=200     => primary beyond_bound; a up to 300ms behind, where 200ms is accepted
+
+# Positions that a token names.
+a:300                      | token=1/300              => a
+a:300                      | token=1/299              => primary behind_floor; a not proved to have replayed the token's position
+a:300                      | token=2/300              => primary behind_floor; a not proved to have replayed the token's position
+a:300                      | foreign-token            => primary behind_floor; a not proved to have replayed the token's position
+a:300                      | token=1/299 wait=20      => wait; a not proved to have replayed the token's position
+
+# The freshest: late is accepted, unproved is not, and what was stated still holds.
+a:5000 b:9000              | any freshest             => freshest a; a out of rotation: lagging; b out of rotation: lagging
+a:5000 b:paused            | any freshest             => freshest a; a out of rotation: lagging; b out of rotation: paused
+a:5000 b:diverged          | any freshest             => freshest a; a out of rotation: lagging; b out of rotation: diverged
+a:5000                     | within=6000 freshest     => freshest a; a out of rotation: lagging
+a:5000                     | within=4000 freshest     => refuse; a out of rotation: lagging
+a:5000                     | wrote=4000 freshest      => refuse; a out of rotation: lagging
+a:5000                     | any freshest failed=a    => refuse; a failed this read already
+a:unseen                   | any freshest             => refuse; a out of rotation: unproved
+
+# Zones: near before far, far before the primary.
+a:0,far b:0                | any                      => b
+a:0,far b:5000             | any                      => a
+a:0,far b:700              | within=500               => a
+
+# Weight zero is the last resort, near or far.
+a:0,w0 b:0                 | any                      => b
+a:0,w0 b:5000              | any                      => a
+a:0,w0 b:0,far             | any                      => b
+a:0,w0 b:0,far,w0          | any                      => a
+a:0,w0 b:0,far             | any failed=b             => a
+";
+
+const PRIMARY: NodeId = NodeId::new(0);
+const START: u64 = 1_000_000;
+
+/// A number of positions that stand for milliseconds: the primary wrote one byte in each.
+fn at(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn generator(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// A replica of a vector.
+#[derive(Debug)]
+struct Member<'a> {
+    name: &'a str,
+    state: &'a str,
+    marks: Vec<&'a str>,
+}
+
+impl<'a> Member<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (name, rest) = text.split_once(':').expect("a replica is `name:state`");
+        let mut parts = rest.split(',');
+        Self {
+            name,
+            state: parts.next().unwrap_or_default(),
+            marks: parts.collect(),
+        }
+    }
+
+    fn spec(&self) -> NodeSpec {
+        let mut spec = NodeSpec::new(self.name, Role::Replica);
+        let far = self.marks.contains(&"far");
+        spec.zone = Some(if far { "west" } else { "east" }.into());
+        let weight = self.marks.iter().find_map(|mark| mark.strip_prefix('w'));
+        if let Some(weight) = weight {
+            spec.weight = Weight::new(weight.parse().expect("a weight"));
+        }
+        spec
+    }
+
+    fn lag(&self) -> u64 {
+        self.state.parse().unwrap_or(0)
+    }
+}
+
+/// A monitor in the state that a vector describes, and the instant of it.
+struct Stage {
+    monitor: Monitor,
+    now: u64,
+    /// What each replica has replayed: it never goes back.
+    replayed: BTreeMap<NodeId, u64>,
+}
+
+impl Stage {
+    fn new(members: &[Member<'_>]) -> Self {
+        let mut policy = Policy::default();
+        policy.zone = Some("east".into());
+        let primary = NodeSpec::new("primary", Role::Primary);
+        let nodes = std::iter::once(primary).chain(members.iter().map(Member::spec));
+        let policy = policy.validate().expect("the policy can be honored");
+        let mut stage = Self {
+            monitor: Monitor::new(at(START), policy, nodes),
+            now: START,
+            replayed: BTreeMap::new(),
+        };
+        // Long enough that a replica in any state was proved to follow before it came into it.
+        for _ in 0..40 {
+            stage.round(members, 100, |_| 0);
+        }
+        for _ in 0..150 {
+            stage.round(members, 100, |member| member.lag());
+        }
+        // Of the last second every millisecond is known, so that a lag is exact.
+        for _ in 0..12 {
+            stage.round(members, 1, |member| member.lag());
+        }
+        for (id, member) in (1..).map(NodeId::new).zip(members) {
+            stage.disturb(id, member);
+        }
+        stage
+    }
+
+    /// A tenth of a second, in which the primary is asked every `step` milliseconds.
+    fn round(&mut self, members: &[Member<'_>], step: u64, lag: impl Fn(&Member<'_>) -> u64) {
+        for _ in 0..100 / step {
+            self.now += step;
+            let standing = Standing::Primary {
+                insert: Lsn::new(self.now),
+                timeline: Timeline::new(1),
+                writable: true,
+                completed: None,
+            };
+            self.tell(PRIMARY, standing, 7);
+        }
+        for (id, member) in (1..).map(NodeId::new).zip(members) {
+            if member.state != "unseen" {
+                let replayed = self.replayed.entry(id).or_default();
+                *replayed = (self.now - lag(member)).max(*replayed);
+                let standing = replays(*replayed);
+                self.tell(id, standing, 7);
+            }
+        }
+    }
+
+    fn tell(&mut self, node: NodeId, standing: Standing, system: u64) {
+        let observed = Observation {
+            sent_at: at(self.now),
+            received_at: at(self.now),
+            connection: 1,
+            system: SystemId::new(system),
+            started: ServerStart::new(1),
+            standing,
+        };
+        self.monitor
+            .handle_observation(at(self.now), node, observed, &mut || 0);
+    }
+
+    fn disturb(&mut self, id: NodeId, member: &Member<'_>) {
+        let replay = Some(Lsn::new(self.now));
+        match member.state {
+            "paused" => {
+                let paused = true;
+                self.tell(id, Standing::Replica { replay, paused }, 7);
+            }
+            "drained" => self.monitor.handle_drain(at(self.now), id),
+            "diverged" => {
+                self.tell(id, replays(self.now + 50), 7);
+                let standing = Standing::Primary {
+                    insert: Lsn::new(self.now),
+                    timeline: Timeline::new(1),
+                    writable: true,
+                    completed: None,
+                };
+                self.tell(PRIMARY, standing, 7);
+            }
+            "foreign" => self.tell(id, replays(self.now), 8),
+            "gone" => {
+                let gone = ProbeFailure::Connect;
+                self.monitor
+                    .handle_failure(at(self.now), id, gone, &mut || 0);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn replays(lsn: u64) -> Standing {
+    Standing::Replica {
+        replay: Some(Lsn::new(lsn)),
+        paused: false,
+    }
+}
+
+/// A request as a vector spells it.
+#[derive(Debug)]
+struct Asked {
+    requirement: Requirement,
+    fallback: Fallback,
+    wait_until: Instant,
+    failed: Vec<NodeId>,
+}
+
+impl Asked {
+    fn parse(text: &str, now: u64, names: &BTreeMap<&str, NodeId>) -> Self {
+        let mut asked = Self {
+            requirement: Requirement::any(),
+            fallback: Fallback::Primary,
+            wait_until: at(now),
+            failed: Vec::new(),
+        };
+        for word in text.split_whitespace() {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            asked.add(key, value, now);
+            if key == "failed" {
+                asked.failed.push(names[value]);
+            }
+        }
+        asked
+    }
+
+    fn add(&mut self, key: &str, value: &str, now: u64) {
+        let millis = || ms(value.parse().expect("milliseconds"));
+        let floor = |floor| Requirement::at_least(floor);
+        let position = |system, timeline, lsn| {
+            floor(Floor::position(Position {
+                system: SystemId::new(system),
+                timeline: Timeline::new(timeline),
+                lsn: Lsn::new(lsn),
+            }))
+        };
+        let more = match key {
+            "within" => Requirement::within(millis()),
+            "wrote" => floor(Floor::as_of(at(now).before(millis()))),
+            "writing" => floor(Floor::as_of(Instant::NEVER)),
+            "primary" => Requirement::primary(),
+            "foreign-token" => position(8, 1, 1),
+            "token" => {
+                let (timeline, back) = value.split_once('/').expect("timeline and place");
+                let back: u64 = back.parse().expect("milliseconds");
+                position(7, timeline.parse().expect("a timeline"), now - back)
+            }
+            "freshest" => {
+                self.fallback = Fallback::Freshest;
+                Requirement::any()
+            }
+            "refuse" => {
+                self.fallback = Fallback::Refuse;
+                Requirement::any()
+            }
+            "wait" => {
+                self.wait_until = at(now).after(millis());
+                Requirement::any()
+            }
+            "any" | "failed" => Requirement::any(),
+            unknown => panic!("no request is spelled {unknown}"),
+        };
+        self.requirement = self.requirement.and(more);
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            requirement: self.requirement,
+            fallback: self.fallback,
+            wait_until: self.wait_until,
+            failed: &self.failed,
+        }
+    }
+}
+
+fn outcome(snapshot: &Snapshot, asked: &Asked, now: u64) -> String {
+    let name = |id: NodeId| snapshot.nodes[id.index()].spec.name.to_string();
+    let rejections = match select(snapshot, asked.request(), at(now), &|_| 0, &mut || 0) {
+        Selection::Replica(candidate) => return name(candidate.node),
+        Selection::None(rejections) => rejections,
+    };
+    let step = match next_step(snapshot, asked.request(), &rejections, at(now)) {
+        Step::Wait => "wait".to_owned(),
+        Step::Primary(reason) => format!("primary {reason}"),
+        Step::Freshest(candidate) => format!("freshest {}", name(candidate.node)),
+        Step::Refuse => "refuse".to_owned(),
+    };
+    let why = rejections
+        .iter()
+        .map(|(id, rejection)| format!("; {} {rejection}", name(id)));
+    std::iter::once(step).chain(why).collect()
+}
+
+#[test]
+fn every_vector_comes_out_as_it_says() {
+    let lines = VECTORS.lines().map(str::trim);
+    let mut tried = 0;
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (given, expected) = line.split_once("=>").expect("a vector has an outcome");
+        let (cluster, request) = given.split_once('|').expect("a vector has a request");
+        let members: Vec<Member<'_>> = cluster
+            .split_whitespace()
+            .filter(|member| *member != "no")
+            .map(Member::parse)
+            .collect();
+        let stage = Stage::new(&members);
+        let ids = members.iter().map(|member| member.name);
+        let names = ids.zip((1..).map(NodeId::new)).collect();
+        let asked = Asked::parse(request, stage.now, &names);
+        let snapshot = stage.monitor.snapshot(at(stage.now));
+        assert_eq!(
+            outcome(&snapshot, &asked, stage.now),
+            expected.trim(),
+            "vector: {line}"
+        );
+        tried += 1;
+    }
+    assert!(tried > 40, "{tried} vectors were found");
+}
+
+/// How often each of the members is chosen, in thousandths of 20,000 draws.
+fn shares(cluster: &str, costs: [u64; 3], later: u64) -> [u64; 3] {
+    let members: Vec<Member<'_>> = cluster.split_whitespace().map(Member::parse).collect();
+    let stage = Stage::new(&members);
+    let snapshot = stage.monitor.snapshot(at(stage.now));
+    let mut random = generator(7);
+    let mut chosen = [0; 3];
+    let asked = Asked::parse("any", stage.now, &BTreeMap::new());
+    let cost = |node: NodeId| costs[node.index() - 1];
+    for _ in 0..20_000 {
+        let now = at(stage.now + later);
+        match select(&snapshot, asked.request(), now, &cost, &mut random) {
+            Selection::Replica(candidate) => chosen[candidate.node.index() - 1] += 1,
+            Selection::None(rejections) => panic!("{rejections:?}"),
+        }
+    }
+    chosen.map(|many: u64| many / 20)
+}
+
+fn assert_shares(cluster: &str, costs: [u64; 3], expected: [u64; 3]) {
+    let got = shares(cluster, costs, 0);
+    let near = got
+        .iter()
+        .zip(expected)
+        .all(|(got, expected)| got.abs_diff(expected) <= 20);
+    assert!(near, "{cluster} {costs:?}: {got:?} instead of {expected:?}");
+}
+
+#[test]
+fn equal_replicas_get_equal_shares() {
+    assert_shares("a:0 b:0 c:0", [5, 5, 5], [333, 333, 333]);
+}
+
+#[test]
+fn weights_of_one_to_three_get_a_quarter_and_three_quarters() {
+    assert_shares("a:0,w100 b:0,w300", [5, 5, 5], [250, 750, 0]);
+}
+
+#[test]
+fn of_two_choices_the_cheaper_one_is_taken() {
+    assert_shares("a:0 b:0", [5, 4, 0], [0, 1000, 0]);
+    assert_shares("a:0 b:0 c:0", [9, 5, 1], [0, 333, 667]);
+}
+
+#[test]
+fn a_zone_gets_everything_while_it_has_a_replica_and_nothing_after() {
+    assert_shares("a:0 b:0,far c:0", [5, 1, 5], [500, 0, 500]);
+    assert_shares("a:5000 b:0,far c:unseen", [5, 5, 5], [0, 1000, 0]);
+}
+
+#[test]
+fn a_weight_of_zero_gets_nothing_while_another_serves() {
+    assert_shares("a:0,w0 b:0,w1 c:0,far", [1, 9, 9], [0, 1000, 0]);
+}
+
+/// `b` leaves and returns, so that it starts slowly beside `a`.
+fn share_of_a_returned_replica(after: u64) -> u64 {
+    let members: Vec<Member<'_>> = ["a:0", "b:0"].into_iter().map(Member::parse).collect();
+    let mut stage = Stage::new(&members);
+    let b = NodeId::new(2);
+    stage
+        .monitor
+        .handle_failure(at(stage.now), b, ProbeFailure::Connect, &mut || 0);
+    while !stage.monitor.snapshot(at(stage.now)).nodes[2]
+        .membership
+        .is_in_rotation()
+    {
+        stage.round(&members, 100, |_| 0);
+    }
+    let snapshot = stage.monitor.snapshot(at(stage.now));
+    let asked = Asked::parse("any", stage.now, &BTreeMap::new());
+    let mut random = generator(11);
+    let mut chosen = 0;
+    for _ in 0..20_000 {
+        let now = at(stage.now + after);
+        let selected = select(&snapshot, asked.request(), now, &|_| 5, &mut random);
+        let Selection::Replica(candidate) = selected else {
+            panic!("both are in rotation: {selected:?}");
+        };
+        chosen += u64::from(candidate.node == b);
+    }
+    chosen / 20
+}
+
+#[test]
+fn a_returned_replica_gets_its_share_back_by_and_by() {
+    for (after, expected) in [(0, 91), (2_000, 167), (5_000, 333), (10_000, 500)] {
+        let share = share_of_a_returned_replica(after);
+        assert!(
+            share.abs_diff(expected) <= 20,
+            "{after} ms after its return: {share} instead of {expected} of a thousand"
+        );
+    }
+}
+
+/// The first replica of a cluster, and what its snapshot says of a connection.
+fn staged(cluster: &str) -> (Snapshot, u64) {
+    let members: Vec<Member<'_>> = cluster.split_whitespace().map(Member::parse).collect();
+    let stage = Stage::new(&members);
+    (stage.monitor.snapshot(at(stage.now)), stage.now)
+}
+
+#[test]
+fn a_connection_of_before_is_proved_by_the_observation_after_it() {
+    let a = NodeId::new(1);
+    let (snapshot, now) = staged("a:300");
+    let ask = |text: &str, later: u64| {
+        let asked = Asked::parse(text, now, &BTreeMap::new());
+        recheck(&snapshot, a, &asked.requirement, at(now + later))
+    };
+    let shown = at(now - 300);
+    assert_eq!(ask("any", 0), Ok(shown.into()));
+    assert_eq!(ask("wrote=300 token=1/300 within=300", 0), Ok(shown.into()));
+    assert!(
+        ask("within=300", 1).is_err(),
+        "time has passed since it was chosen"
+    );
+    assert!(
+        ask("wrote=299", 0).is_err(),
+        "the session has written since"
+    );
+    assert_eq!(ask("token=1/299", 0), Err(Rejection::BehindPosition));
+    let nobody = recheck(&snapshot, NodeId::new(9), &Requirement::any(), at(now));
+    assert!(
+        nobody.is_err(),
+        "nothing is proved of a node that nobody knows"
+    );
+}
+
+#[test]
+fn a_fresh_connection_is_proved_by_nothing_but_what_it_shows() {
+    let a = NodeId::new(1);
+    let (snapshot, now) = staged("a:0");
+    let ask = |text: &str, behind: u64| {
+        let asked = Asked::parse(text, now, &BTreeMap::new());
+        let replay = Lsn::new(now - behind);
+        recheck_fresh(&snapshot, a, &asked.requirement, replay, at(now))
+    };
+    assert_eq!(ask("any", 0), Ok(at(now).into()));
+    assert_eq!(ask("token=1/0", 0), Ok(at(now).into()));
+    assert_eq!(
+        ask("token=1/0", 1),
+        Err(Rejection::BehindPosition),
+        "that the node once was there counts for nothing"
+    );
+    assert!(
+        ask("wrote=0", 1).is_err(),
+        "it has gone back behind the write"
+    );
+    assert!(ask("within=10", 20).is_err(), "and behind the bound");
+    assert!(
+        ask("any", 1_000_000).is_err(),
+        "or behind all that is known"
+    );
+}
+
+#[test]
+fn a_fresh_connection_to_a_node_of_which_nothing_is_proved_is_not_asked() {
+    for state in ["unseen", "diverged", "foreign", "gone"] {
+        let (snapshot, now) = staged(&format!("a:{state}"));
+        let any = Requirement::any();
+        let shown = recheck_fresh(&snapshot, NodeId::new(1), &any, Lsn::new(now), at(now));
+        assert!(
+            shown.is_err(),
+            "a position of a node that is {state} says nothing"
+        );
+    }
+}
+
+#[test]
+fn a_rejection_and_a_reason_are_told_apart_by_their_words() {
+    let reasons = [
+        Reason::Asked,
+        Reason::BehindFloor,
+        Reason::BeyondBound,
+        Reason::Eligible,
+        Reason::Failed,
+        Reason::Freshest,
+        Reason::NoReplica,
+        Reason::NoneInRotation,
+        Reason::Write,
+    ];
+    let words: BTreeSet<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(words.len(), reasons.len(), "metric labels are distinct");
+    let unknown = Rejection::BeyondBound {
+        bound: ms(5),
+        staleness: None,
+    };
+    assert_eq!(
+        unknown.to_string(),
+        "of unknown staleness, where 5ms is accepted"
+    );
+    assert_eq!(generator(1).below(0), 0, "the generator is the trait's");
+}

@@ -1,0 +1,106 @@
+//! Real PostgreSQL clusters for tests: start, pause, delay, cut, kill and promote.
+//!
+//! A service that reads from replicas has to be tested against replicas that are late, gone or
+//! wrong, and no mock knows how PostgreSQL behaves then. This crate starts a primary and streaming
+//! standbys in a temporary folder, in a fraction of a second, and makes every such fault a call.
+//! All it needs is an installed PostgreSQL, 14 or newer; no container, no port, no configuration.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), lagwise_testkit::Error> {
+//! use lagwise_testkit::Cluster;
+//!
+//! let cluster = Cluster::builder().replicas(2).start().await?;
+//! let [r1, r2] = cluster.replicas() else { unreachable!() };
+//!
+//! // A replica that falls behind.
+//! r1.pause_replay().await?;
+//! cluster.primary().execute("create table t as select 1 as id").await?;
+//! assert!(r1.query_scalar::<i32>("select id from t").await.is_err());
+//! r1.resume_replay().await?;
+//! cluster.wait_caught_up().await?;
+//!
+//! // A failover, one step for each call.
+//! cluster.primary().kill().await?;
+//! r1.promote().await?;
+//! r2.follow(r1).await?;
+//! cluster.primary().rejoin(r1).await?;
+//! cluster.wait_streaming().await?;
+//! cluster.shutdown().await
+//! # }
+//! ```
+//!
+//! # Faults
+//!
+//! | What happens | Call | Undone by |
+//! |---|---|---|
+//! | replay stops, the log is still received | [`Node::pause_replay`], [`Node::freeze_replay`] | [`Node::resume_replay`], [`Node::thaw_replay`] |
+//! | replay is late by a fixed time | [`Node::set_apply_delay`] | the same with zero |
+//! | the stream stops, nothing of it is lost | [`Node::freeze_stream`] | [`Node::thaw_stream`] |
+//! | the replica is cut off from its primary | [`Wire::cut`] of [`Node::upstream_wire`] | [`Wire::heal`] |
+//! | clients are cut off from a node | [`Wire::cut`] of [`Node::client_wire`] | [`Wire::heal`] |
+//! | packets are lost, or late | [`Wire::blackhole`], [`Wire::delay`] | [`Wire::heal`] |
+//! | a server hangs | [`Node::freeze`] | [`Node::thaw`] |
+//! | a server is down | [`Node::stop`], [`Node::kill`] | [`Node::start`] |
+//! | sessions are ended | [`Node::terminate_backends`] | |
+//! | another node becomes the primary | [`Node::promote`], [`Node::follow`] | [`Node::rejoin`] |
+//! | an old primary comes back with lost rows | [`Node::rejoin_without_rewind`] | [`Node::rejoin`] |
+//!
+//! # Addresses
+//!
+//! Servers listen on Unix sockets in their own folders, and nowhere else. [`Node::url`] is the TCP
+//! address of a relay in this process, which keeps it over restarts, refuses connections while the
+//! server is down, and obeys [`Node::client_wire`]. The kit's own questions, and
+//! [`Node::connect`], go past it over the socket.
+//!
+//! # Where clusters live, and their end
+//!
+//! A cluster is one folder, in memory where the system has a file system for that. It ends, with
+//! its servers, when [`Cluster`] is dropped or [`Cluster::shutdown`] is awaited; also while
+//! panicking, and, by a watchdog process, when the test is interrupted or killed. Only the template
+//! that data folders are copied from stays, for the next start. Run by root, servers run as the
+//! user `postgres`, else `nobody`.
+//!
+//! | Variable | Meaning |
+//! |---|---|
+//! | `LAGWISE_PG_BIN` | the folder of `postgres` and `initdb` to use |
+//! | `LAGWISE_TESTKIT_DIR` | where to make folders, instead of `/dev/shm` or the temporary folder |
+//! | `LAGWISE_TESTKIT_KEEP=1` | keep the folder of a cluster whose test panics |
+//!
+//! # Surprises
+//!
+//! * Deadlines are of real time: a runtime whose clock is paused does not speed servers up.
+//! * Clusters share a system identifier unless [`Builder::own_system_identifier`] is called.
+//! * Dropping a cluster blocks its thread for some 50 ms; [`Cluster::shutdown`] does not.
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+
+mod account;
+mod builder;
+mod clock;
+mod cluster;
+mod error;
+mod folder;
+mod installation;
+mod node;
+mod processes;
+mod program;
+mod server;
+mod settings;
+mod sql;
+mod template;
+mod wait;
+mod watchdog;
+mod wire;
+
+pub use builder::Builder;
+pub use cluster::Cluster;
+pub use error::{Error, Result};
+pub use installation::Installation;
+pub use node::Node;
+pub use server::Stop;
+pub use sql::Scalar;
+pub use wire::Wire;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

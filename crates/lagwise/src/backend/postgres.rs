@@ -1,0 +1,188 @@
+//! PostgreSQL: one query that any role may ask and any version from 14 on answers, and the table of
+//! SQLSTATEs that say where a read may be tried again.
+//!
+//! The functions are documented under "System Administration Functions" (sections "Backup Control"
+//! and "Recovery Control") and "System Information Functions" of the PostgreSQL manual; none needs a
+//! grant.
+
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use lagwise_core::{Completed, Lsn, ServerStart, Standing, SystemId, Timeline, WalGeometry};
+use sqlx::Postgres;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::sealed::Translate;
+use super::{Backend, Fault, Identity, Reading};
+
+impl Backend for Postgres {}
+
+impl Translate for Postgres {
+    const BEGIN_READ_ONLY: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+    fn probe<'c>(
+        connection: &'c mut PgConnection,
+        known: &'c mut Option<Identity>,
+    ) -> BoxFuture<'c, Result<Reading, sqlx::Error>> {
+        Box::pin(async move {
+            let identity = match *known {
+                Some(identity) => identity,
+                None => *known.insert(identify(connection).await?),
+            };
+            match ask(connection, identity).await {
+                // A promotion between two of the query's functions: the next answer is consistent.
+                Err(error) if code_of(&error) == Some("55000") => ask(connection, identity).await,
+                answer => answer,
+            }
+        })
+    }
+
+    fn monitor_options(options: &PgConnectOptions, timeout: Duration) -> PgConnectOptions {
+        let timeout = timeout.as_millis().max(1).to_string();
+        options
+            .clone()
+            .application_name("lagwise monitor")
+            .options([("statement_timeout", timeout.as_str())])
+    }
+
+    fn fault(error: &sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Fault::Node,
+            sqlx::Error::Database(_) => code_of(error).map_or(Fault::Statement, fault_of),
+            _ => Fault::Statement,
+        }
+    }
+}
+
+/// The table of SQLSTATEs (PostgreSQL manual, appendix A), as far as they speak of the node.
+fn fault_of(code: &str) -> Fault {
+    match code {
+        // Shut down by an administrator, crashed, starting up or shutting down; a lost connection.
+        "57P01" | "57P02" | "57P03" => Fault::Node,
+        code if code.starts_with("08") => Fault::Node,
+        // A conflict with replay (a serialization failure or a deadlock, to a reader on a standby),
+        // or no connection slot left.
+        "40001" | "40P01" | "53300" => Fault::Busy,
+        // A write in a read-only transaction, and what a server in recovery cannot do at all.
+        "25006" | "0A000" | "55000" => Fault::ReplicaRefuses,
+        _ => Fault::Statement,
+    }
+}
+
+fn code_of(error: &sqlx::Error) -> Option<&str> {
+    let sqlx::Error::Database(database) = error else {
+        return None;
+    };
+    database
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .map(|error| error.code())
+}
+
+/// Reads the control file once: that is too much for every probe.
+async fn identify(connection: &mut PgConnection) -> Result<Identity, sqlx::Error> {
+    let (system, segment, page): (i64, i64, i64) =
+        sqlx::query_as(IDENTITY).fetch_one(connection).await?;
+    let size = |bytes: i64| u64::try_from(bytes).map_err(garbled);
+    let wal = WalGeometry::new(size(segment)?, size(page)?).map_err(garbled)?;
+    Ok(Identity {
+        system: SystemId::new(system.cast_unsigned()),
+        wal,
+    })
+}
+
+async fn ask(connection: &mut PgConnection, identity: Identity) -> Result<Reading, sqlx::Error> {
+    let answer: Answer = sqlx::query_as(STANDING).fetch_one(connection).await?;
+    let (in_recovery, lsn, timeline, pause, read_only, started, xmax, in_progress) = answer;
+    let lsn: Option<Lsn> = lsn.map(|text| text.parse()).transpose().map_err(garbled)?;
+    let standing = if in_recovery {
+        let paused = pause.is_some_and(|state| state != "not paused");
+        Standing::Replica {
+            replay: lsn,
+            paused,
+        }
+    } else {
+        let insert = lsn.ok_or_else(|| garbled("the primary has no insert position"))?;
+        let timeline = timeline.ok_or_else(|| garbled("the primary has no timeline"))?;
+        Standing::Primary {
+            insert: insert.without_page_header(identity.wal),
+            timeline: Timeline::new(timeline.cast_unsigned()),
+            writable: read_only == "off",
+            completed: xmax.zip(in_progress).map(|(xmax, in_progress)| {
+                Completed::new(xmax.cast_unsigned(), in_progress.cast_unsigned())
+            }),
+        }
+    };
+    Ok(Reading {
+        system: identity.system,
+        started: ServerStart::new(started),
+        standing,
+    })
+}
+
+/// Recovery, position, timeline, pause state, `transaction_read_only`, start in microseconds, and of
+/// the transactions in progress the end and a hash.
+type Answer = (
+    bool,
+    Option<String>,
+    Option<i32>,
+    Option<String>,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+);
+
+fn garbled(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Decode(cause.into())
+}
+
+const IDENTITY: &str = "\
+    SELECT system_identifier, \
+      pg_size_bytes(current_setting('wal_segment_size')), \
+      pg_size_bytes(current_setting('wal_block_size')) \
+    FROM pg_control_system()";
+
+/// The branches by role must stay: a promoted node still has its last replay position, and the
+/// functions of the other role raise 55000. `OFFSET 0` keeps the role from being asked twice.
+///
+/// The snapshot is taken before the query runs, and the insert position is read while it does: every
+/// commit that the snapshot shows lies below the position.
+const STANDING: &str = "\
+    SELECT s, \
+      CASE WHEN s THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, \
+      CASE WHEN s THEN NULL \
+        ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
+      CASE WHEN s THEN pg_get_wal_replay_pause_state() END, \
+      current_setting('transaction_read_only'), \
+      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, \
+      CASE WHEN s THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text::int8 END, \
+      CASE WHEN s THEN NULL ELSE hashtextextended(pg_current_snapshot()::text, 0) END \
+    FROM (SELECT pg_is_in_recovery() AS s OFFSET 0) x";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_node_a_busy_one_and_a_bad_statement_are_told_apart() {
+        for (code, fault) in [
+            ("57P01", Fault::Node),
+            ("08006", Fault::Node),
+            ("40001", Fault::Busy),
+            ("53300", Fault::Busy),
+            ("25006", Fault::ReplicaRefuses),
+            ("57014", Fault::Statement),
+            ("42P01", Fault::Statement),
+            ("23505", Fault::Statement),
+        ] {
+            assert_eq!(fault_of(code), fault, "{code}");
+        }
+        assert_eq!(Postgres::fault(&sqlx::Error::PoolTimedOut), Fault::Node);
+        assert_eq!(Postgres::fault(&sqlx::Error::RowNotFound), Fault::Statement);
+    }
+}

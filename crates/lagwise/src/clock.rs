@@ -1,0 +1,30 @@
+//! The only place that reads a clock.
+//!
+//! Every decision takes the time as an argument; here is where it comes from. All routers of a
+//! process share one origin, so that a session's instants mean the same everywhere in it.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lagwise_core::Instant;
+
+/// The present, on the clock that snapshots and routes are stamped with.
+///
+/// ```
+/// let earlier = lagwise::now();
+/// assert!(lagwise::now() >= earlier);
+/// ```
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one clock of the crate")]
+pub fn now() -> Instant {
+    static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
+    Instant::from_nanos(0).after(HEADROOM + ORIGIN.get_or_init(std::time::Instant::now).elapsed())
+}
+
+/// How long until `instant`; zero if it is past.
+pub(crate) fn until(instant: Instant) -> Duration {
+    instant.since(now())
+}
+
+/// The clock does not start at zero, so that "an hour before now" is an instant too.
+const HEADROOM: Duration = Duration::from_secs(86_400);

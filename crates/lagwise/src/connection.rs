@@ -1,0 +1,208 @@
+//! Connections that know where they lead, and sessions that know what was done on them.
+//!
+//! A read handle ends its read when it is dropped. A write handle cannot see whether the last
+//! statement on it ran to its end, so when it is dropped its connection is asked, off the caller's
+//! path: the answer comes after everything before it, and only then does the session know the
+//! instant from which its writes can be seen.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use lagwise_core::Sight;
+use sqlx::Connection as _;
+
+use crate::backend::Backend;
+use crate::budget::Permit;
+use crate::lease::Lease;
+use crate::route::Route;
+use crate::router::Shared;
+use crate::session::{OpenRead, OpenWrite, SessionState};
+
+/// A connection to read from.
+///
+/// It dereferences to the driver's connection: `.fetch_one(&mut *connection)`.
+///
+/// It is not made read-only where it leads to the primary: what only reads should use
+/// [`begin_read_only`](crate::Session::begin_read_only) if it must not be able to write.
+pub struct ReadConnection<DB: Backend> {
+    lease: Lease<DB>,
+    route: Route,
+    /// The replica that it leads to.
+    sight: Option<Sight>,
+    _read: Option<OpenRead>,
+    _permit: Option<Permit>,
+}
+
+impl<DB: Backend> ReadConnection<DB> {
+    pub(crate) fn on_replica(
+        lease: Lease<DB>,
+        route: Route,
+        sight: Sight,
+        read: Option<OpenRead>,
+    ) -> Self {
+        Self {
+            lease,
+            route,
+            sight: Some(sight),
+            _read: read,
+            _permit: None,
+        }
+    }
+
+    pub(crate) fn on_primary(
+        lease: Lease<DB>,
+        route: Route,
+        read: Option<OpenRead>,
+        permit: Option<Permit>,
+    ) -> Self {
+        Self {
+            lease,
+            route,
+            sight: None,
+            _read: read,
+            _permit: permit,
+        }
+    }
+
+    /// The replica that it leads to; none on the primary.
+    pub(crate) const fn sight(&self) -> Option<Sight> {
+        self.sight
+    }
+
+    /// Closes the connection instead of giving it back: an answer may still be on its way.
+    pub(crate) fn discard(self) {
+        self.lease.discard();
+    }
+
+    /// Where it leads, why, and how stale an answer can be.
+    #[must_use]
+    pub const fn route(&self) -> &Route {
+        &self.route
+    }
+
+    pub(crate) fn into_parts(self) -> (Lease<DB>, Route, ReadGuards) {
+        (
+            self.lease,
+            self.route,
+            ReadGuards {
+                _read: self._read,
+                _permit: self._permit,
+            },
+        )
+    }
+}
+
+/// What ends with a read.
+#[derive(Debug)]
+pub(crate) struct ReadGuards {
+    _read: Option<OpenRead>,
+    _permit: Option<Permit>,
+}
+
+impl<DB: Backend> Deref for ReadConnection<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.lease
+    }
+}
+
+impl<DB: Backend> DerefMut for ReadConnection<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.lease
+    }
+}
+
+impl<DB: Backend> fmt::Debug for ReadConnection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadConnection")
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection to the primary, to write on.
+///
+/// It dereferences to the driver's connection: `.execute(&mut *connection)`. Whatever was begun on
+/// it counts as written, also if the future of a statement was dropped halfway.
+pub struct WriteConnection<DB: Backend> {
+    shared: Arc<Shared<DB>>,
+    /// None only while it is being dropped.
+    lease: Option<Lease<DB>>,
+    route: Route,
+    session: Option<Arc<SessionState>>,
+    /// Opened by the first statement.
+    write: Option<OpenWrite>,
+}
+
+impl<DB: Backend> WriteConnection<DB> {
+    pub(crate) fn new(
+        shared: &Arc<Shared<DB>>,
+        lease: Lease<DB>,
+        route: Route,
+        session: Option<Arc<SessionState>>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            lease: Some(lease),
+            route,
+            session,
+            write: None,
+        }
+    }
+
+    /// Where it leads, and why.
+    #[must_use]
+    pub const fn route(&self) -> &Route {
+        &self.route
+    }
+}
+
+impl<DB: Backend> Deref for WriteConnection<DB> {
+    type Target = DB::Connection;
+
+    #[expect(clippy::expect_used, reason = "the lease is taken by `drop` alone")]
+    fn deref(&self) -> &DB::Connection {
+        self.lease
+            .as_ref()
+            .expect("a handle has its lease until it is dropped")
+    }
+}
+
+impl<DB: Backend> DerefMut for WriteConnection<DB> {
+    #[expect(clippy::expect_used, reason = "the lease is taken by `drop` alone")]
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        if let (Some(session), None) = (&self.session, &self.write) {
+            self.write = Some(session.open_write(self.shared.policy.sticky_window));
+        }
+        self.lease
+            .as_mut()
+            .expect("a handle has its lease until it is dropped")
+    }
+}
+
+impl<DB: Backend> Drop for WriteConnection<DB> {
+    fn drop(&mut self) {
+        let (Some(mut lease), Some(write)) = (self.lease.take(), self.write.take()) else {
+            return;
+        };
+        let limit = self.shared.policy.sticky_window;
+        write.settle();
+        // If the task is not run to its end, `write` is dropped as it is, and counts as lost.
+        self.shared.tasks.spawn(async move {
+            match tokio::time::timeout(limit, lease.ping()).await {
+                Ok(Ok(())) => write.close(),
+                Ok(Err(_)) | Err(_) => drop(write),
+            }
+        });
+    }
+}
+
+impl<DB: Backend> fmt::Debug for WriteConnection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteConnection")
+            .field("route", &self.route)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! What can go wrong, as an application can tell it apart.
+//!
+//! One opaque error with predicates. Messages say this level only; the cause is in `source()`. No
+//! message holds a URL, a password or a statement's text.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use lagwise_core::Rejection;
+
+/// An error of the router.
+///
+/// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
+/// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
+/// [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Closed,
+    Config(Vec<String>),
+    Database {
+        node: Option<Arc<str>>,
+        source: sqlx::Error,
+    },
+    NoPrimary,
+    NotReady {
+        missing: String,
+    },
+    Overloaded,
+    Unavailable {
+        rejections: Vec<(Arc<str>, Rejection)>,
+    },
+    UnknownNode(String),
+}
+
+impl Error {
+    /// The caller asked for what cannot be: settings that cannot be honored, all of which the message
+    /// lists, or a node that does not exist.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(*self.0, Kind::Config(_) | Kind::UnknownNode(_))
+    }
+
+    /// No node can serve this now: no replica met the requirement and the fallback was refused, there
+    /// is no primary, or the router did not become ready in time. A 503, in HTTP.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            *self.0,
+            Kind::Unavailable { .. } | Kind::NoPrimary | Kind::NotReady { .. } | Kind::Overloaded
+        )
+    }
+
+    /// The primary's budget for fallback reads is spent. Also counts as unavailable.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        matches!(*self.0, Kind::Overloaded)
+    }
+
+    /// The router was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.0, Kind::Closed)
+    }
+
+    /// What the database or its pool said.
+    #[must_use]
+    pub fn as_sqlx(&self) -> Option<&sqlx::Error> {
+        match &*self.0 {
+            Kind::Database { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self(Box::new(Kind::Closed))
+    }
+
+    pub(crate) fn config(faults: Vec<String>) -> Self {
+        Self(Box::new(Kind::Config(faults)))
+    }
+
+    pub(crate) fn no_primary() -> Self {
+        Self(Box::new(Kind::NoPrimary))
+    }
+
+    pub(crate) fn not_ready(missing: String) -> Self {
+        Self(Box::new(Kind::NotReady { missing }))
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        Self(Box::new(Kind::Overloaded))
+    }
+
+    pub(crate) fn unavailable(rejections: Vec<(Arc<str>, Rejection)>) -> Self {
+        Self(Box::new(Kind::Unavailable { rejections }))
+    }
+
+    pub(crate) fn unknown_node(message: String) -> Self {
+        Self(Box::new(Kind::UnknownNode(message)))
+    }
+
+    pub(crate) fn on_node(node: &Arc<str>, source: sqlx::Error) -> Self {
+        Self(Box::new(Kind::Database {
+            node: Some(Arc::clone(node)),
+            source,
+        }))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self(Box::new(Kind::Database { node: None, source }))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Closed => f.write_str("the router is closed"),
+            Kind::UnknownNode(message) => f.write_str(message),
+            Kind::Config(faults) => write!(f, "the router cannot be built: {}", faults.join("; ")),
+            Kind::Database {
+                node: Some(node), ..
+            } => write!(f, "{node} failed"),
+            Kind::Database { node: None, .. } => f.write_str("the database failed"),
+            Kind::NoPrimary => f.write_str("no node accepts writes, as far as the monitor knows"),
+            Kind::NotReady { missing } => write!(f, "the cluster is not ready: {missing}"),
+            Kind::Overloaded => {
+                f.write_str("the primary's budget for reads that wanted a replica is spent")
+            }
+            Kind::Unavailable { rejections } => {
+                let reasons: Vec<String> = rejections
+                    .iter()
+                    .map(|(node, rejection)| format!("{node} is {rejection}"))
+                    .collect();
+                write!(f, "no node can serve the read: {}", reasons.join("; "))
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.0 {
+            Kind::Database { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

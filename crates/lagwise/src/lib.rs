@@ -1,0 +1,118 @@
+//! Makes PostgreSQL read replicas safe to use with sqlx.
+//!
+//! A [`Router`] sends writes to the primary and reads to the replicas. A [`Session`] reads its own
+//! writes: after a write, its reads go only to nodes that are *proved* to have it. A monitor task
+//! measures how far each replica is behind, takes a lagging, unreachable, diverged or promoted one
+//! out of rotation, and lets it back in gently.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use lagwise::PgRouter;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = PgRouter::builder()
+//!     .primary("postgres://app@db-1/app")
+//!     .replica("postgres://app@db-2/app")
+//!     .replica("postgres://app@db-3/app")
+//!     .max_lag(Duration::from_secs(1))
+//!     .connect()
+//!     .await?;
+//!
+//! let session = db.session();
+//!
+//! let mut primary = session.write().await?;
+//! sqlx::query("insert into notes (body) values ('hello')").execute(&mut *primary).await?;
+//! drop(primary);
+//!
+//! // A replica that has the note, or the primary.
+//! let mut node = session.read().await?;
+//! let notes: i64 = sqlx::query_scalar("select count(*) from notes").fetch_one(&mut *node).await?;
+//! println!("{notes} notes from {}", node.route());
+//! # Ok(()) }
+//! ```
+//!
+//! # What a read may ask for
+//!
+//! | handle | what it sees |
+//! |---|---|
+//! | [`Session::read`] | everything the session wrote, and nothing older than it has read |
+//! | [`Router::read_with`] with [`Within`] | every commit acknowledged longer ago than that |
+//! | [`Router::read`] outside a session | what any replica in rotation has: `max_lag` old at most, but for `min_in_rotation` and a lost primary |
+//! | [`Router::write`] | the primary |
+//!
+//! When no replica has it, the read waits a moment for one, and then does what its [`Fallback`]
+//! says: the primary within a [`Budget`], the freshest replica, or an error.
+//!
+//! # Cancel safety
+//!
+//! Every future of this crate may be dropped at any time. A dropped read has no effect. A write that
+//! is dropped halfway may still take effect, and its session knows that: it stays on the primary
+//! until the outcome is certain.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `postgres` (default) | [`PgRouter`] |
+//! | `metrics` (default) | counters, gauges and histograms through the `metrics` facade |
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
+#![cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "a backend is what uses it all")
+)]
+
+mod ambient;
+mod backend;
+mod budget;
+mod builder;
+mod clock;
+mod connection;
+mod error;
+mod events;
+mod lease;
+mod load;
+mod monitor;
+mod node;
+mod observe;
+mod options;
+mod publish;
+mod route;
+mod router;
+mod routing;
+mod session;
+mod transaction;
+
+pub use lagwise_core::{
+    Cause, Event, Fallback, Instant, Membership, NodeId, NodeView, Policy, PrimaryLoss, Reason,
+    Role, Snapshot,
+};
+
+pub use self::backend::Backend;
+pub use self::budget::Budget;
+pub use self::builder::{NodeConfig, RouterBuilder};
+pub use self::clock::now;
+pub use self::connection::{ReadConnection, WriteConnection};
+pub use self::error::Error;
+pub use self::events::{Events, Happened};
+pub use self::options::{ReadOptions, Within};
+pub use self::route::Route;
+pub use self::router::Router;
+pub use self::session::Session;
+pub use self::transaction::Transaction;
+
+/// A router over PostgreSQL nodes.
+#[cfg(feature = "postgres")]
+pub type PgRouter = Router<sqlx::Postgres>;
+
+/// A session over PostgreSQL nodes.
+#[cfg(feature = "postgres")]
+pub type PgSession = Session<sqlx::Postgres>;
+
+/// The code in the guides compiles.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/consistency.md")]
+    mod consistency {}
+}

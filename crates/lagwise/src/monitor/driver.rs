@@ -1,0 +1,130 @@
+//! Feeds the core's machine with outcomes, orders and time, and carries out what it asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lagwise_core::{Instant, Monitor, NodeId};
+use tokio::sync::mpsc;
+
+use super::prober::Outcome;
+use super::{Activity, Command};
+use crate::clock;
+use crate::events::{Announcer, Happened};
+use crate::observe;
+use crate::publish::Published;
+
+/// The task that owns the truth.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(super) machine: Monitor,
+    /// One channel of length one for each node: a node that is being asked needs no second question.
+    pub(super) probers: Vec<mpsc::Sender<()>>,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) published: Arc<Published>,
+    pub(super) announcer: Announcer,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl Driver {
+    pub(super) async fn run(
+        mut self,
+        mut outcomes: mpsc::Receiver<Outcome>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) {
+        loop {
+            self.carry_out(clock::now());
+            let timeout = self
+                .machine
+                .next_timeout()
+                .map_or(LONGEST_SLEEP, clock::until);
+            tokio::select! {
+                Some(outcome) = outcomes.recv() => self.take_in(outcome),
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    // Nobody holds the router any longer.
+                    None => return,
+                },
+                () = tokio::time::sleep(timeout.min(LONGEST_SLEEP)) => {
+                    self.machine.handle_timeout(clock::now());
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, outcome: Outcome) {
+        let now = clock::now();
+        let random = &mut || fastrand::u64(..);
+        match outcome.result {
+            Ok(observed) => self
+                .machine
+                .handle_observation(now, outcome.node, observed, random),
+            Err(failure) => self
+                .machine
+                .handle_failure(now, outcome.node, failure, random),
+        }
+        self.publish();
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = clock::now();
+        match command {
+            Command::Demand { needed, until } => self.machine.handle_demand(now, needed, until),
+            Command::Suspect(node) => {
+                self.machine.handle_suspicion(now, node);
+                self.publish();
+            }
+            Command::Drain(node) => {
+                self.machine.handle_drain(now, node);
+                self.publish();
+            }
+            Command::Undrain(node) => self.machine.handle_undrain(now, node),
+            Command::Wake => {}
+        }
+    }
+
+    /// Sends out the probes that are due.
+    fn carry_out(&mut self, now: Instant) {
+        let last_read = Instant::from_nanos(self.activity.last_read.load(Ordering::Relaxed));
+        self.machine.handle_activity(now, last_read);
+        self.activity
+            .idle
+            .store(self.machine.is_idle(), Ordering::Relaxed);
+        while let Some(node) = self.machine.poll_probe(now) {
+            self.ask(node);
+        }
+    }
+
+    fn ask(&self, node: NodeId) {
+        let Some(prober) = self.probers.get(node.index()) else {
+            return;
+        };
+        if prober.try_send(()).is_err() {
+            tracing::trace!(?node, "the node is still being asked");
+        }
+    }
+
+    /// Announces what has happened, and then publishes it: who sees a change in a snapshot and
+    /// subscribes to events hears only of later ones.
+    fn publish(&mut self) {
+        let now = clock::now();
+        while let Some(event) = self.machine.poll_event() {
+            let node = event
+                .node()
+                .and_then(|node| self.names.get(node.index()).cloned());
+            let happened = Happened {
+                event,
+                at: now,
+                node,
+            };
+            observe::happened(&happened);
+            self.announcer.announce(happened);
+        }
+        let snapshot = self.machine.snapshot(now);
+        observe::published(&snapshot, now);
+        self.published.publish(snapshot);
+    }
+}
+
+/// The machine always has something due sooner; this bounds what a mistake there could cost.
+const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(1);

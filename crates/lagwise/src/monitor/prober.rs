@@ -1,0 +1,121 @@
+//! Asks one node where it stands, on a connection of its own.
+//!
+//! Every question has a deadline, and a connection that missed one is never used again: its answer
+//! would be that to the last question.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::{NodeId, Observation, ProbeFailure};
+use sqlx::ConnectOptions as _;
+use tokio::sync::mpsc;
+
+use crate::backend::sealed::ConnectOptions;
+use crate::backend::{Backend, Fault, Identity};
+use crate::clock;
+use crate::node::Node;
+use crate::observe;
+
+/// What a probe brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) node: NodeId,
+    pub(crate) result: Result<Observation, ProbeFailure>,
+}
+
+/// The prober of one node.
+pub(crate) struct Prober<DB: Backend> {
+    node: Arc<Node<DB>>,
+    options: ConnectOptions<DB>,
+    timeout: Duration,
+    outcomes: mpsc::Sender<Outcome>,
+    line: Option<Line<DB>>,
+    lines: u64,
+}
+
+/// The connection, and what the node said once on it.
+struct Line<DB: Backend> {
+    connection: DB::Connection,
+    known: Option<Identity>,
+}
+
+impl<DB: Backend> Prober<DB> {
+    pub(crate) fn new(
+        node: &Arc<Node<DB>>,
+        timeout: Duration,
+        outcomes: mpsc::Sender<Outcome>,
+    ) -> Self {
+        Self {
+            node: Arc::clone(node),
+            options: node.monitor_options(timeout),
+            timeout,
+            outcomes,
+            line: None,
+            lines: 0,
+        }
+    }
+
+    /// Asks whenever it is told to.
+    pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<()>) {
+        while asked.recv().await.is_some() {
+            let result = self.probe().await;
+            let outcome = Outcome {
+                node: self.node.id,
+                result,
+            };
+            if self.outcomes.send(outcome).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn probe(&mut self) -> Result<Observation, ProbeFailure> {
+        let began = clock::now();
+        let answer = tokio::time::timeout(self.timeout, self.ask()).await;
+        let took = clock::now().since(began);
+        let result = answer.unwrap_or(Err(ProbeFailure::Timeout));
+        match result {
+            Ok(_) => self.node.load.observe(clock::now(), took),
+            Err(_) => self.line = None,
+        }
+        observe::probed(self.node.name(), took, result.as_ref().err().copied());
+        observe::in_use(&self.node);
+        result
+    }
+
+    async fn ask(&mut self) -> Result<Observation, ProbeFailure> {
+        let line = match &mut self.line {
+            Some(line) => line,
+            none => {
+                let connection = self.options.connect().await.map_err(|error| {
+                    tracing::debug!(node = %self.node.name(), %error, "the monitor cannot connect");
+                    ProbeFailure::Connect
+                })?;
+                self.lines += 1;
+                none.insert(Line {
+                    connection,
+                    known: None,
+                })
+            }
+        };
+        // Read before the question is sent: what the answer covers was there by then.
+        let sent_at = clock::now();
+        let reading = DB::probe(&mut line.connection, &mut line.known)
+            .await
+            .map_err(|error| {
+                tracing::debug!(node = %self.node.name(), %error, "a probe failed");
+                match DB::fault(&error) {
+                    Fault::Node => ProbeFailure::Lost,
+                    Fault::Busy | Fault::ReplicaRefuses | Fault::Statement => ProbeFailure::Refused,
+                }
+            })?;
+        Ok(Observation {
+            sent_at,
+            received_at: clock::now(),
+            connection: self.lines,
+            system: reading.system,
+            started: reading.started,
+            standing: reading.standing,
+        })
+    }
+}

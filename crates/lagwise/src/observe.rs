@@ -1,0 +1,99 @@
+//! What the router tells the world about itself: metrics, spans and log lines, by reason.
+//!
+//! Every metric is listed in `docs/metrics.md`. Labels are names of nodes and of reasons, which are
+//! few; never a text that a client sent. Without the feature `metrics` the same calls do nothing.
+
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "observe/metrics_off.rs"]
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::{Event, Instant, ProbeFailure, Snapshot};
+
+use crate::backend::Backend;
+use crate::events::Happened;
+use crate::node::Node;
+use crate::route::Route;
+
+/// A handle or a transaction was routed. The span of the request says where to.
+pub(crate) fn routed(route: &Route) {
+    let span = tracing::Span::current();
+    span.record("lagwise.node", &*route.node);
+    span.record("lagwise.reason", route.reason.as_str());
+    tracing::trace!(
+        target: "lagwise::route",
+        node = %route.node,
+        role = %route.role,
+        reason = %route.reason,
+        staleness = ?route.staleness,
+        waited = ?route.waited,
+        retried = route.retried,
+        "routed"
+    );
+    metrics::routed(route);
+}
+
+/// A read was refused.
+pub(crate) fn refused(cause: &'static str) {
+    tracing::debug!(target: "lagwise::route", cause, "a read was refused");
+    metrics::refused(cause);
+}
+
+/// A read failed on a node and goes on elsewhere.
+pub(crate) fn retried(node: &Arc<str>) {
+    tracing::debug!(target: "lagwise::route", node = %node, "a read goes on elsewhere");
+    metrics::retried(node);
+}
+
+/// A node failed a request: it could not be connected to, was lost, or would not serve now.
+pub(crate) fn node_failed(node: &Arc<str>) {
+    metrics::node_failed(node);
+}
+
+/// A connection did not show what its node was chosen for.
+pub(crate) fn doubted(node: &Arc<str>) {
+    tracing::debug!(target: "lagwise::route", node = %node, "a new connection is behind its node");
+    metrics::doubted(node);
+}
+
+/// A probe ended.
+pub(crate) fn probed(node: &Arc<str>, took: Duration, failure: Option<ProbeFailure>) {
+    metrics::probed(node, took, failure);
+}
+
+/// Something happened to the cluster.
+pub(crate) fn happened(happened: &Happened) {
+    let alarming = matches!(
+        happened.event,
+        Event::Ejected { .. } | Event::PrimaryLost { .. } | Event::Rival { .. }
+    );
+    if alarming {
+        warn(happened);
+    } else {
+        inform(happened);
+    }
+    metrics::happened(happened);
+}
+
+fn warn(happened: &Happened) {
+    tracing::warn!(target: "lagwise::cluster", %happened, "the cluster changed");
+}
+
+fn inform(happened: &Happened) {
+    tracing::info!(target: "lagwise::cluster", %happened, "the cluster changed");
+}
+
+/// How many leases and connections of a node are in use.
+pub(crate) fn in_use<DB: Backend>(node: &Node<DB>) {
+    let idle = u32::try_from(node.pool.num_idle()).unwrap_or(u32::MAX);
+    metrics::in_use(node.name(), node.load.in_flight(), node.pool.size(), idle);
+}
+
+/// A snapshot was published.
+pub(crate) fn published(snapshot: &Snapshot, now: Instant) {
+    metrics::published(snapshot, now);
+}

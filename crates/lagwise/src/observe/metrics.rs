@@ -1,0 +1,104 @@
+//! Counters, gauges and histograms, in base units.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::{Event, Instant, ProbeFailure, Snapshot};
+use metrics::{SharedString, counter, gauge, histogram};
+
+use crate::events::Happened;
+use crate::route::Route;
+
+pub(super) fn routed(route: &Route) {
+    let (node, reason) = (label(&route.node), route.reason.as_str());
+    counter!("lagwise_routes_total", "node" => node.clone(), "role" => route.role.as_str(), "reason" => reason)
+        .increment(1);
+    if !route.waited.is_zero() {
+        histogram!("lagwise_route_wait_seconds", "reason" => reason)
+            .record(route.waited.as_secs_f64());
+    }
+}
+
+pub(super) fn refused(cause: &'static str) {
+    counter!("lagwise_reads_refused_total", "cause" => cause).increment(1);
+}
+
+pub(super) fn retried(node: &Arc<str>) {
+    counter!("lagwise_reads_retried_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn node_failed(node: &Arc<str>) {
+    counter!("lagwise_node_errors_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn doubted(node: &Arc<str>) {
+    counter!("lagwise_connections_doubted_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn probed(node: &Arc<str>, took: Duration, failure: Option<ProbeFailure>) {
+    histogram!("lagwise_probe_duration_seconds", "node" => label(node)).record(took.as_secs_f64());
+    if let Some(failure) = failure {
+        counter!("lagwise_probe_failures_total", "node" => label(node), "failure" => failure.as_str())
+            .increment(1);
+    }
+}
+
+pub(super) fn in_use(node: &Arc<str>, leases: u32, connections: u32, idle: u32) {
+    gauge!("lagwise_leases_in_flight", "node" => label(node)).set(leases);
+    gauge!("lagwise_pool_connections", "node" => label(node)).set(connections);
+    gauge!("lagwise_pool_connections_idle", "node" => label(node)).set(idle);
+}
+
+pub(super) fn happened(happened: &Happened) {
+    let cause = match happened.event {
+        Event::Ejected { cause, .. } | Event::Readmitted { after: cause, .. } => cause.as_str(),
+        _ => "",
+    };
+    let node = happened
+        .node
+        .as_ref()
+        .map_or(SharedString::const_str(""), label);
+    counter!("lagwise_events_total", "node" => node, "event" => happened.event.as_str(), "cause" => cause)
+        .increment(1);
+}
+
+pub(super) fn published(snapshot: &Snapshot, now: Instant) {
+    for node in &snapshot.nodes {
+        let name = label(&node.spec.name);
+        let in_rotation = if node.membership.is_in_rotation() {
+            1.0
+        } else {
+            0.0
+        };
+        gauge!("lagwise_replica_in_rotation", "node" => name.clone()).set(in_rotation);
+        let is_primary = if snapshot.primary == Some(node.id) {
+            1.0
+        } else {
+            0.0
+        };
+        gauge!("lagwise_node_is_primary", "node" => name.clone()).set(is_primary);
+        // What is unknown is no number: zero would say "no lag".
+        let seconds =
+            |duration: Option<Duration>| duration.map_or(f64::NAN, |known| known.as_secs_f64());
+        if snapshot.primary != Some(node.id) {
+            gauge!("lagwise_replica_staleness_bound_seconds", "node" => name.clone())
+                .set(seconds(node.staleness(now)));
+            gauge!("lagwise_replica_lag_estimate_seconds", "node" => name.clone())
+                .set(seconds(node.estimate));
+            gauge!("lagwise_replica_lag_bytes", "node" => name)
+                .set(node.bytes_behind.map_or(f64::NAN, as_float));
+        }
+    }
+}
+
+fn label(name: &Arc<str>) -> SharedString {
+    SharedString::from_shared(Arc::clone(name))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge has 53 bits; lag below 8 PiB is exact"
+)]
+fn as_float(bytes: u64) -> f64 {
+    bytes as f64
+}

@@ -1,0 +1,27 @@
+//! The same calls as `metrics`, for builds without that feature.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::{Instant, ProbeFailure, Snapshot};
+
+use crate::events::Happened;
+use crate::route::Route;
+
+pub(super) fn routed(_: &Route) {}
+
+pub(super) fn refused(_: &'static str) {}
+
+pub(super) fn retried(_: &Arc<str>) {}
+
+pub(super) fn node_failed(_: &Arc<str>) {}
+
+pub(super) fn doubted(_: &Arc<str>) {}
+
+pub(super) fn probed(_: &Arc<str>, _: Duration, _: Option<ProbeFailure>) {}
+
+pub(super) fn in_use(_: &Arc<str>, _: u32, _: u32, _: u32) {}
+
+pub(super) fn happened(_: &Happened) {}
+
+pub(super) fn published(_: &Snapshot, _: Instant) {}

@@ -1,0 +1,93 @@
+//! What a read asks for.
+
+use std::time::Duration;
+
+use lagwise_core::{Fallback, Policy, Requirement};
+
+/// A read that sees every commit acknowledged longer ago than this.
+///
+/// ```no_run
+/// # async fn example(db: lagwise::PgRouter) -> Result<(), lagwise::Error> {
+/// use std::time::Duration;
+/// use lagwise::Within;
+///
+/// let report = db.read_with(Within(Duration::from_secs(5))).await?;
+/// # drop(report); Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a bound is a duration and nothing else"
+)]
+pub struct Within(pub Duration);
+
+/// What a read must see, and what it does when no replica can show it.
+///
+/// Inside a session the session's floor is added to it.
+///
+/// ```
+/// use std::time::Duration;
+/// use lagwise::{Fallback, ReadOptions};
+///
+/// let report = ReadOptions::new()
+///     .within(Duration::from_secs(30))
+///     .wait(Duration::from_millis(100))
+///     .fallback(Fallback::Refuse);
+/// # drop(report);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    pub(crate) requirement: Requirement,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) wait: Option<Duration>,
+}
+
+impl ReadOptions {
+    /// A read that any replica in rotation may serve, with the router's fallback and wait.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A read on the primary, which spends none of the fallback's budget.
+    #[must_use]
+    pub fn primary() -> Self {
+        Self {
+            requirement: Requirement::primary(),
+            ..Self::default()
+        }
+    }
+
+    /// Sees every commit acknowledged longer ago than `bound`.
+    ///
+    /// A bound below twice the poll interval is hardly ever proved without a wait.
+    #[must_use]
+    pub fn within(mut self, bound: Duration) -> Self {
+        self.requirement = self.requirement.and(Requirement::within(bound));
+        self
+    }
+
+    /// What to do when no replica has it. The router's unless set.
+    #[must_use]
+    pub const fn fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
+        self
+    }
+
+    /// How long to wait for a replica that has it. The policy's unless set.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    pub(crate) fn wait_under(&self, policy: &Policy) -> Duration {
+        self.wait.unwrap_or(policy.wait)
+    }
+}
+
+impl From<Within> for ReadOptions {
+    fn from(Within(bound): Within) -> Self {
+        Self::new().within(bound)
+    }
+}

@@ -1,0 +1,369 @@
+//! The handle that an application holds: every way to a connection, and to what the monitor knows.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use lagwise_core::{Fallback, Instant, NodeId, NodeView, Role, Snapshot, ValidPolicy};
+use sqlx::SqlSafeStr;
+use tokio_util::sync::DropGuard;
+
+use crate::ambient;
+use crate::backend::Backend;
+use crate::budget::Purse;
+use crate::builder::RouterBuilder;
+use crate::connection::{ReadConnection, WriteConnection};
+use crate::error::Error;
+use crate::events::{Events, Subscriber};
+use crate::monitor::{Command, Orders, Tasks};
+use crate::node::Node;
+use crate::options::ReadOptions;
+use crate::publish::Published;
+use crate::routing::{self, Caller};
+use crate::session::Session;
+use crate::transaction::Transaction;
+
+/// Routes statements over a primary and its replicas.
+///
+/// A cheap clone. When the last clone and the last session are dropped, its monitor ends;
+/// [`Router::close`] ends it at once and waits for it.
+///
+/// Inside [`Session::scope`], the methods of a router act in that session.
+pub struct Router<DB: Backend> {
+    shared: Arc<Shared<DB>>,
+}
+
+impl<DB: Backend> Router<DB> {
+    /// Begins a router: add the nodes, then [`connect`](RouterBuilder::connect).
+    pub fn builder() -> RouterBuilder<DB> {
+        RouterBuilder::new()
+    }
+
+    /// A new session, which has written and seen nothing yet.
+    #[must_use]
+    pub fn session(&self) -> Session<DB> {
+        Session::new(self.clone())
+    }
+
+    /// A connection for reading: in the ambient session as [`Session::read`]; outside of one, to any
+    /// replica in rotation.
+    ///
+    /// # Errors
+    /// If no node can serve the read, or none could be connected to.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn read(&self) -> Result<ReadConnection<DB>, Error> {
+        self.read_with(ReadOptions::new()).await
+    }
+
+    /// [`Router::read`] with a requirement: a bound on staleness ([`Within`](crate::Within)), another
+    /// fallback, another wait.
+    ///
+    /// # Errors
+    /// As [`Router::read`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn read_with(
+        &self,
+        options: impl Into<ReadOptions>,
+    ) -> Result<ReadConnection<DB>, Error> {
+        routing::read(self.caller(), options.into()).await
+    }
+
+    /// Runs a read, and once more on another node if the first one fails as a node does. See
+    /// [`Session::run_read`].
+    ///
+    /// # Errors
+    /// As [`Router::read`], and what the closure returns.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect, if the closure's future has none.
+    pub async fn run_read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        self.run_read_with(ReadOptions::new(), work).await
+    }
+
+    /// [`Router::run_read`] with options.
+    ///
+    /// # Errors
+    /// As [`Router::run_read`].
+    ///
+    /// # Cancel safety
+    /// As [`Router::run_read`].
+    pub async fn run_read_with<T, F>(
+        &self,
+        options: impl Into<ReadOptions>,
+        work: F,
+    ) -> Result<T, Error>
+    where
+        F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+        T: Send,
+    {
+        routing::run_read(self.caller(), options.into(), work).await
+    }
+
+    /// A connection to the primary.
+    ///
+    /// # Errors
+    /// If no primary is known, or it could not be connected to.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn write(&self) -> Result<WriteConnection<DB>, Error> {
+        routing::write(self.caller()).await
+    }
+
+    /// A transaction on the primary.
+    ///
+    /// # Errors
+    /// As [`Router::write`], and if the transaction cannot begin.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn begin(&self) -> Result<Transaction<DB>, Error> {
+        routing::begin(self.caller(), None).await
+    }
+
+    /// A transaction on the primary that begins with a statement of its own, such as
+    /// `BEGIN ISOLATION LEVEL SERIALIZABLE`.
+    ///
+    /// # Errors
+    /// As [`Router::begin`], and if the statement begins no transaction.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<DB>, Error> {
+        routing::begin(self.caller(), Some(statement.into_sql_str())).await
+    }
+
+    /// A transaction that only reads: one node, and one state of it throughout.
+    ///
+    /// # Errors
+    /// As [`Router::read`], and if the transaction cannot begin.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, Error> {
+        self.begin_read_only_with(ReadOptions::new()).await
+    }
+
+    /// [`Router::begin_read_only`] with options.
+    ///
+    /// # Errors
+    /// As [`Router::begin_read_only`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn begin_read_only_with(
+        &self,
+        options: impl Into<ReadOptions>,
+    ) -> Result<Transaction<DB>, Error> {
+        routing::begin_read_only(self.caller(), options.into()).await
+    }
+
+    /// What the monitor knows now. Costs one atomic load.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.published.load()
+    }
+
+    /// What happens to the cluster from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
+    }
+
+    /// Waits until writes have a primary and at least `replicas` replicas take reads.
+    ///
+    /// # Errors
+    /// If that takes longer than `timeout`. The message names what is missing and why.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn ready(&self, replicas: usize, timeout: Duration) -> Result<(), Error> {
+        let mut published = self.shared.published.watch();
+        let waits = async {
+            while self.missing(replicas).is_some() {
+                published.changed().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shared.tasks.cancelled() => Err(Error::closed()),
+            () = waits => Ok(()),
+            () = tokio::time::sleep(timeout) => match self.missing(replicas) {
+                Some(missing) => Err(Error::not_ready(missing)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Takes a node out of rotation by hand: reads that it is serving end in peace, new ones go
+    /// elsewhere. Nothing but [`Router::undrain`] undoes it.
+    ///
+    /// # Errors
+    /// If no node has that name.
+    pub fn drain(&self, node: &str) -> Result<(), Error> {
+        let id = self.by_name(node)?;
+        self.shared.orders.give(Command::Drain(id));
+        Ok(())
+    }
+
+    /// Lets a drained node prove itself again.
+    ///
+    /// # Errors
+    /// If no node has that name.
+    pub fn undrain(&self, node: &str) -> Result<(), Error> {
+        let id = self.by_name(node)?;
+        self.shared.orders.give(Command::Undrain(id));
+        Ok(())
+    }
+
+    /// Ends the monitor and every other task of the router, and closes the pools that it made. Pools
+    /// that were handed to it stay open.
+    ///
+    /// # Cancel safety
+    /// A dropped call has ended the monitor, and may have left pools open.
+    pub async fn close(&self) {
+        self.shared.tasks.close().await;
+        for node in self.shared.nodes.iter().filter(|node| node.owned) {
+            node.pool.close().await;
+        }
+    }
+
+    /// Whether [`Router::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.tasks.is_closed()
+    }
+
+    pub(crate) fn new(shared: Shared<DB>) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn id(&self) -> RouterId {
+        self.shared.id
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<DB>> {
+        &self.shared
+    }
+
+    fn caller(&self) -> Caller<'_, DB> {
+        Caller {
+            shared: &self.shared,
+            session: ambient::session(self.shared.id),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Result<NodeId, Error> {
+        let named = self.shared.nodes.iter().find(|node| &**node.name() == name);
+        named.map(|node| node.id).ok_or_else(|| {
+            let known: Vec<&str> = self
+                .shared
+                .nodes
+                .iter()
+                .map(|node| &**node.name())
+                .collect();
+            Error::unknown_node(format!(
+                "no node is named {name:?}: there are {}",
+                known.join(", ")
+            ))
+        })
+    }
+
+    /// What is still missing until the cluster is ready.
+    fn missing(&self, replicas: usize) -> Option<String> {
+        let snapshot = self.snapshot();
+        let state = || {
+            let describe = |node| describe(&snapshot, node);
+            let states: Vec<String> = snapshot.nodes.iter().map(describe).collect();
+            states.join(", ")
+        };
+        if snapshot.primary.is_none() || snapshot.primary_lost.is_some() {
+            return Some(format!("no node accepts writes ({})", state()));
+        }
+        let found = snapshot.in_rotation();
+        (found < replicas)
+            .then(|| format!("{found} of {replicas} replicas take reads ({})", state()))
+    }
+}
+
+/// Where a node stands, in a few words.
+fn describe(snapshot: &Snapshot, node: &NodeView) -> String {
+    let role = node.role.map_or("never seen", Role::as_str);
+    let standing = match node.membership.cause() {
+        _ if snapshot.primary == Some(node.id) && snapshot.primary_lost.is_some() => "lost",
+        _ if snapshot.primary == Some(node.id) => "takes writes",
+        Some(cause) => cause.as_str(),
+        None => "in rotation",
+    };
+    format!("{}: {role}, {standing}", node.spec.name)
+}
+
+impl<DB: Backend> fmt::Debug for Router<DB> {
+    /// Names the nodes and where they stand; what is behind them may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        let describe = |node| describe(&snapshot, node);
+        let nodes: Vec<String> = snapshot.nodes.iter().map(describe).collect();
+        f.debug_struct("Router")
+            .field("nodes", &nodes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<DB: Backend> Clone for Router<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// Tells routers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RouterId(u64);
+
+impl RouterId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: the numbers need only differ.
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What all clones of a router and all its sessions share.
+pub(crate) struct Shared<DB: Backend> {
+    pub(crate) id: RouterId,
+    pub(crate) nodes: Vec<Arc<Node<DB>>>,
+    pub(crate) policy: Arc<ValidPolicy>,
+    pub(crate) fallback: Fallback,
+    pub(crate) purse: Purse,
+    pub(crate) published: Arc<Published>,
+    pub(crate) events: Subscriber,
+    pub(crate) orders: Orders,
+    pub(crate) tasks: Tasks,
+    /// Ends the tasks with the last handle.
+    pub(crate) _ends: DropGuard,
+}
+
+impl<DB: Backend> Shared<DB> {
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
+        self.nodes.get(id.index())
+    }
+
+    /// The cost of every node at an instant.
+    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 {
+        move |id: NodeId| self.node(id).map_or(u64::MAX, |node| node.load.cost(now))
+    }
+}

@@ -1,0 +1,26 @@
+//! The way from a request to a connection: select, wait, connect, confirm, fall back.
+//!
+//! Decisions are the core's; here they meet the pools. Three rules hold on every path: nothing waits
+//! without a deadline, a node that fails costs a read at most one retry, and a connection that was
+//! opened after its node was last observed is confirmed before it serves.
+
+mod confirm;
+mod read;
+mod run;
+mod write;
+
+use std::sync::Arc;
+
+pub(crate) use self::confirm::Confirmed;
+pub(crate) use self::read::{begin_read_only, read};
+pub(crate) use self::run::run_read;
+pub(crate) use self::write::{begin, write};
+use crate::backend::Backend;
+use crate::router::Shared;
+use crate::session::SessionState;
+
+/// On whose behalf a request is routed.
+pub(crate) struct Caller<'a, DB: Backend> {
+    pub(crate) shared: &'a Arc<Shared<DB>>,
+    pub(crate) session: Option<Arc<SessionState>>,
+}

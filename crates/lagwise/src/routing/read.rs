@@ -1,0 +1,336 @@
+//! The way to a node for a read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::{
+    Candidate, Fallback, Floor, Instant, NodeId, Reason, Rejections, Request, Requirement, Role,
+    Selection, Snapshot, Step, next_step, select,
+};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use super::Caller;
+use super::confirm::{Confirmed, Doubt, confirm};
+use super::write::{connect, failed, primary};
+use crate::backend::{Backend, Fault};
+use crate::clock;
+use crate::connection::ReadConnection;
+use crate::error::Error;
+use crate::lease::Leased;
+use crate::monitor::Command;
+use crate::observe;
+use crate::options::ReadOptions;
+use crate::publish::Watcher;
+use crate::route::Route;
+use crate::router::Shared;
+use crate::session::SessionState;
+use crate::transaction::{Ending, Transaction};
+
+/// A connection for a read.
+#[tracing::instrument(
+    name = "lagwise.read",
+    target = "lagwise::route",
+    level = "debug",
+    skip_all,
+    fields(lagwise.node, lagwise.reason)
+)]
+pub(crate) async fn read<DB: Backend>(
+    caller: Caller<'_, DB>,
+    options: ReadOptions,
+) -> Result<ReadConnection<DB>, Error> {
+    Search::new(caller, options).run().await
+}
+
+/// A transaction that only reads, begun anew elsewhere if the first node fails at it.
+#[tracing::instrument(
+    name = "lagwise.begin_read_only",
+    target = "lagwise::route",
+    level = "debug",
+    skip_all,
+    fields(lagwise.node, lagwise.reason)
+)]
+pub(crate) async fn begin_read_only<DB: Backend>(
+    caller: Caller<'_, DB>,
+    options: ReadOptions,
+) -> Result<Transaction<DB>, Error> {
+    let mut search = Search::new(caller, options);
+    loop {
+        let (lease, route, guards) = search.run().await?.into_parts();
+        let statement = AssertSqlSafe(DB::BEGIN_READ_ONLY).into_sql_str();
+        let ending = Ending::Read { _guards: guards };
+        let name = Arc::clone(&route.node);
+        match Transaction::begin(lease, Some(statement), route, ending).await {
+            Ok(transaction) => return Ok(transaction),
+            Err(error) => search.forgive(&name, error)?,
+        }
+    }
+}
+
+/// What a read does next.
+#[derive(Debug)]
+enum Decision {
+    Primary(Reason),
+    Refuse(Rejections),
+    Try(Candidate, Reason),
+    Wait,
+}
+
+/// One read's way through the nodes.
+pub(super) struct Search<'a, DB: Backend> {
+    shared: &'a Arc<Shared<DB>>,
+    session: Option<Arc<SessionState>>,
+    options: ReadOptions,
+    fallback: Fallback,
+    wait_until: Instant,
+    waited: Duration,
+    failed: Vec<NodeId>,
+    last_error: Option<Error>,
+}
+
+impl<'a, DB: Backend> Search<'a, DB> {
+    pub(super) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
+        let began = clock::now();
+        let shared = caller.shared;
+        shared.orders.note_read(began);
+        Self {
+            shared,
+            session: caller.session,
+            options,
+            fallback: options.fallback.unwrap_or(shared.fallback),
+            wait_until: began.after(options.wait_under(&shared.policy)),
+            waited: Duration::ZERO,
+            failed: Vec::new(),
+            last_error: None,
+        }
+    }
+
+    /// Finds a connection.
+    pub(super) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
+        let mut watcher: Option<Watcher> = None;
+        loop {
+            if self.shared.tasks.is_closed() {
+                return Err(Error::closed());
+            }
+            let snapshot = self.shared.published.load();
+            let now = clock::now();
+            let floor = self.floor();
+            let (candidate, reason) = match self.decide(&snapshot, floor, now) {
+                Decision::Try(candidate, reason) => (candidate, reason),
+                Decision::Primary(reason) => return self.primary(reason).await,
+                Decision::Refuse(rejections) => return Err(self.refuse(&snapshot, &rejections)),
+                Decision::Wait => {
+                    self.wait(&mut watcher, floor, now).await;
+                    continue;
+                }
+            };
+            let found = self.try_replica(candidate, floor, reason).await?;
+            if let Some(connection) = found {
+                return Ok(connection);
+            }
+        }
+    }
+
+    fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
+        let request = self.request(floor);
+        match select(
+            snapshot,
+            request,
+            now,
+            &self.shared.costs(now),
+            &mut fastrand_u64,
+        ) {
+            Selection::Replica(candidate) => Decision::Try(candidate, Reason::Eligible),
+            Selection::None(rejections) => match next_step(snapshot, request, &rejections, now) {
+                Step::Freshest(candidate) => Decision::Try(candidate, Reason::Freshest),
+                Step::Primary(reason) => Decision::Primary(reason),
+                Step::Refuse => Decision::Refuse(rejections),
+                Step::Wait => Decision::Wait,
+            },
+        }
+    }
+
+    /// Accounts for an error on a node that was found: tries elsewhere, once, if that can help.
+    pub(super) fn forgive(&mut self, node: &str, error: sqlx::Error) -> Result<(), Error> {
+        let Some(node) = self
+            .shared
+            .nodes
+            .iter()
+            .find(|known| &**known.name() == node)
+        else {
+            return Err(Error::from(error));
+        };
+        let fault = DB::fault(&error);
+        let on_primary = self.shared.published.load().primary == Some(node.id);
+        let error = failed(self.shared, node, error);
+        if fault == Fault::Statement || on_primary || self.last_error.is_some() {
+            return Err(error);
+        }
+        match fault {
+            // No replica will do: the rest of the search ends at the primary.
+            Fault::ReplicaRefuses => self
+                .failed
+                .extend(self.shared.nodes.iter().map(|node| node.id)),
+            Fault::Node | Fault::Busy | Fault::Statement => self.failed.push(node.id),
+        }
+        self.last_error = Some(error);
+        observe::retried(node.name());
+        Ok(())
+    }
+
+    /// What the session needs at this moment.
+    fn floor(&self) -> Floor {
+        self.session
+            .as_ref()
+            .map(|session| session.floor())
+            .unwrap_or_default()
+    }
+
+    fn request(&self, floor: Floor) -> Request<'_> {
+        Request {
+            requirement: self.options.requirement.and(Requirement::at_least(floor)),
+            fallback: self.fallback,
+            wait_until: self.wait_until,
+            failed: &self.failed,
+        }
+    }
+
+    /// Waits for the next snapshot, or the end of a write, until the deadline.
+    ///
+    /// The first call only begins to watch, so that nothing published before is missed.
+    async fn wait(&mut self, watching: &mut Option<Watcher>, floor: Floor, now: Instant) {
+        let Some(watcher) = watching else {
+            *watching = Some(self.shared.published.watch());
+            return;
+        };
+        // A floor that no instant reaches is that of a write being settled: that comes first.
+        if floor.needed() != Some(Instant::NEVER) {
+            let bound = self
+                .options
+                .requirement
+                .bound()
+                .map(|bound| now.before(bound));
+            let needed = floor.needed().max(bound).unwrap_or(now);
+            self.shared.orders.give(Command::Demand {
+                needed,
+                until: self.wait_until,
+            });
+        }
+        let session_changed = async {
+            match &self.session {
+                Some(session) => session.changed_from(floor).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = watcher.changed() => {}
+            () = session_changed => {}
+            () = self.shared.tasks.cancelled() => {}
+            () = tokio::time::sleep(clock::until(self.wait_until)) => {}
+        }
+        self.waited += clock::now().since(now);
+    }
+
+    /// Connects to a replica and confirms it; none if the search must go on without it.
+    async fn try_replica(
+        &mut self,
+        candidate: Candidate,
+        floor: Floor,
+        reason: Reason,
+    ) -> Result<Option<ReadConnection<DB>>, Error> {
+        let Some(node) = self.shared.node(candidate.node).cloned() else {
+            return Ok(None);
+        };
+        let requirement = self.request(floor).requirement;
+        let mut leased = match node.lease().await {
+            Ok(lease) => Leased { node, lease },
+            Err(error) => return self.forgive(node.name(), error).map(|()| None),
+        };
+        match confirm(self.shared, &mut leased, candidate, requirement).await {
+            Ok(confirmed) => Ok(self.open(leased, confirmed, reason)),
+            Err(Doubt::Failed(error)) => self.forgive(leased.node.name(), error).map(|()| None),
+            Err(doubt) => {
+                if matches!(doubt, Doubt::Changed) {
+                    self.shared.orders.give(Command::Suspect(candidate.node));
+                }
+                observe::doubted(leased.node.name());
+                self.failed.push(candidate.node);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Opens the read in the session; none if the session has seen something newer meanwhile.
+    fn open(
+        &self,
+        leased: Leased<DB>,
+        confirmed: Confirmed,
+        reason: Reason,
+    ) -> Option<ReadConnection<DB>> {
+        let read = match &self.session {
+            Some(session) => Some(session.open_read(confirmed)?),
+            None => None,
+        };
+        let staleness = clock::now().since(confirmed.reached.as_of);
+        let route = self.route(&leased, Role::Replica, reason, staleness);
+        Some(ReadConnection::on_replica(
+            leased.lease,
+            route,
+            confirmed.sight,
+            read,
+        ))
+    }
+
+    /// Reads from the primary: within its budget, unless the caller asked for it or there is no
+    /// replica that could have served.
+    async fn primary(&mut self, reason: Reason) -> Result<ReadConnection<DB>, Error> {
+        let permit = if matches!(reason, Reason::Asked | Reason::NoReplica) {
+            None
+        } else {
+            Some(self.shared.purse.spend().await.map_err(|_| {
+                observe::refused("budget");
+                Error::overloaded()
+            })?)
+        };
+        let node = primary(self.shared).map_err(|error| self.last_error.take().unwrap_or(error))?;
+        let leased = connect(self.shared, &node).await?;
+        let read = self.session.as_ref().map(SessionState::open_primary_read);
+        let route = self.route(&leased, Role::Primary, reason, Duration::ZERO);
+        Ok(ReadConnection::on_primary(
+            leased.lease,
+            route,
+            read,
+            permit,
+        ))
+    }
+
+    fn route(&self, leased: &Leased<DB>, role: Role, reason: Reason, staleness: Duration) -> Route {
+        let route = Route {
+            node: Arc::clone(leased.node.name()),
+            role,
+            reason,
+            staleness,
+            waited: self.waited,
+            retried: self.last_error.is_some(),
+        };
+        observe::routed(&route);
+        route
+    }
+
+    fn refuse(&mut self, snapshot: &Snapshot, rejections: &Rejections) -> Error {
+        observe::refused("unavailable");
+        if let Some(error) = self.last_error.take() {
+            return error;
+        }
+        let named = rejections
+            .iter()
+            .filter_map(|(id, rejection)| {
+                Some((Arc::clone(&snapshot.node(id)?.spec.name), rejection))
+            })
+            .collect();
+        Error::unavailable(named)
+    }
+}
+
+fn fastrand_u64() -> u64 {
+    fastrand::u64(..)
+}

@@ -1,0 +1,20 @@
+//! The laws of lagwise, each on a real cluster of its own.
+//!
+//! A test is named as the law that it checks. None passes where PostgreSQL is missing: the cluster's
+//! start fails then, and the test with it.
+
+mod bound;
+mod crash;
+mod divergence;
+mod fallback;
+mod lifecycle;
+mod monotonic;
+mod own_writes;
+mod refusals;
+mod retry;
+mod roles;
+mod rotation;
+mod scope;
+mod secrets;
+mod transactions;
+mod unproved;

@@ -1,0 +1,71 @@
+//! Why a command stopped, in words for the person who started it.
+//!
+//! Each message names what was tried, the value that was wrong and the way out. Nobody branches
+//! on a failure: the exit code of `cargo xtask` is zero or it is not.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::{fmt, io};
+
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The program is missing, or the system refused to start it.
+    NotStarted { line: String, source: io::Error },
+    /// The program ran, and said no.
+    Refused { line: String, status: ExitStatus },
+    /// `LAGWISE_PG_BIN` names a folder that does not hold a server.
+    WrongFolder { folder: PathBuf, fault: String },
+    /// There is no PostgreSQL server, and we may not install one here.
+    NoServer,
+    /// The packages were installed, and still there is no server.
+    StillNoServer { cause: Option<Box<Self>> },
+    /// A file that the installation needs could not be written.
+    NotWritten { file: PathBuf, source: io::Error },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted { line, source } => {
+                write!(
+                    f,
+                    "`{line}` could not be started: {source}; is it installed?"
+                )
+            }
+            Self::Refused { line, status } => write!(f, "`{line}` failed: {status}"),
+            Self::WrongFolder { folder, fault } => write!(
+                f,
+                "LAGWISE_PG_BIN is `{}`, and {fault}: name the folder that holds the server's \
+                 programs, or unset it to have them looked for",
+                folder.display(),
+            ),
+            Self::NoServer => f.write_str(NO_SERVER),
+            Self::StillNoServer { cause: Some(cause) } => {
+                write!(
+                    f,
+                    "PostgreSQL could not be installed: {cause}\n\n{NO_SERVER}"
+                )
+            }
+            Self::StillNoServer { cause: None } => write!(
+                f,
+                "apt-get installed `postgresql`, and none of its folders holds a complete server \
+                 of a supported version\n\n{NO_SERVER}",
+            ),
+            Self::NotWritten { file, source } => {
+                write!(f, "`{}` could not be written: {source}", file.display())
+            }
+        }
+    }
+}
+
+const NO_SERVER: &str = "\
+no PostgreSQL server found (14 to 19: initdb, postgres, pg_ctl, pg_rewind, pg_basebackup)
+
+install one:
+  Debian, Ubuntu   sudo apt-get install postgresql
+  Fedora, RHEL     sudo dnf install postgresql-server
+  Arch             sudo pacman -S postgresql
+  macOS            brew install postgresql@17
+
+or name the folder of one that is elsewhere:
+  export LAGWISE_PG_BIN=/path/to/postgresql/bin";

@@ -1,0 +1,145 @@
+//! The project's own commands: `cargo xtask demo | test | bench`.
+//!
+//! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
+//! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
+//! Standard output belongs to what a command runs; our own words go to standard error. What is
+//! tested and measured is the business of the crates; here is only how to start it.
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::invocation::Invocation;
+use crate::step::Step;
+
+mod clock;
+mod console;
+mod failure;
+mod invocation;
+mod postgres;
+mod step;
+mod test;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "The project's own commands",
+    bin_name = "cargo xtask"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows lagwise at work on real servers; installs PostgreSQL when it is missing.
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Passed to the demo as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Checks everything, fastest first, and stops at the first failure.
+    Test {
+        /// Runs this step alone.
+        #[arg(long, value_name = "NAME")]
+        step: Option<Step>,
+    },
+    /// Measures what a decision costs.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Passed to `cargo bench` as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo { arguments } => demo(arguments),
+        Command::Test { step } => test::run(step),
+        Command::Bench { .. } => bench(after_command(env::args_os())),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::say(&format!("error: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes the demo, so that its exit code, its signals and its terminal are its own.
+fn demo(arguments: Vec<OsString>) -> Result<(), Failure> {
+    postgres::ensure()?;
+    // Built by a run of its own: the quiet one below would hide minutes of first compilation.
+    Invocation::cargo(["build", "--package", "lagwise-demo"]).run()?;
+    let run = Invocation::cargo(["run", "--quiet", "--package", "lagwise-demo", "--"]);
+    Err(run.with(arguments).become_it())
+}
+
+fn bench(arguments: Vec<OsString>) -> Result<(), Failure> {
+    let run = Invocation::cargo(["bench", "--package", "lagwise-benches"]);
+    Err(run.with(arguments).become_it())
+}
+
+/// What follows `cargo xtask bench`, also a separator that comes first: clap takes that one for
+/// its own, and cargo must see it.
+fn after_command(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    line.skip(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, Command, OsString, Parser, after_command};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_the_demo_are_left_to_the_demo() {
+        let line = [
+            "xtask",
+            "demo",
+            "--json",
+            "--seconds",
+            "3",
+            "--naive",
+            "--help",
+        ];
+        match Arguments::try_parse_from(line)
+            .expect("the line is valid")
+            .command
+        {
+            Command::Demo { arguments } => assert_eq!(arguments, line[2..]),
+            other => panic!("{other:?} is not the demo"),
+        }
+    }
+
+    #[test]
+    fn a_separator_reaches_the_benches() {
+        for line in [
+            "xtask bench select -- --quick",
+            "xtask bench -- --quick",
+            "xtask bench",
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            let parsed = Arguments::try_parse_from(&words).expect("the line is valid");
+            assert!(matches!(parsed.command, Command::Bench { .. }), "{line}");
+            let passed = after_command(words.iter().map(OsString::from));
+            assert_eq!(
+                passed,
+                words[2..],
+                "criterion's options follow the separator"
+            );
+        }
+    }
+}
