@@ -50,6 +50,7 @@ mod rotation;
 mod selection;
 mod session;
 mod snapshot;
+mod statement;
 mod time;
 
 pub use backoff::Backoff;
@@ -71,4 +72,8 @@ pub use selection::{
 };
 pub use session::{Floor, Position, Reached, Session, Sight};
 pub use snapshot::{NodeView, Snapshot};
+pub use statement::{
+    Because, Catalog, CatalogObject, Classification, NameError, Overrides, RelationKind, Verdict,
+    Verdicts, classify,
+};
 pub use time::Instant;
