@@ -73,7 +73,7 @@ pub use selection::{
 pub use session::{Floor, Position, Reached, Session, Sight};
 pub use snapshot::{NodeView, Snapshot};
 pub use statement::{
-    Because, Catalog, CatalogObject, Classification, NameError, Overrides, RelationKind, Verdict,
-    Verdicts, classify,
+    Because, Catalog, CatalogObject, Classification, NameError, Overrides, Redacted, RelationKind,
+    Verdict, Verdicts, classify,
 };
 pub use time::Instant;

@@ -115,6 +115,10 @@ pub enum Reason {
     Freshest,
     /// A write, or a transaction that may write.
     Write,
+    /// A statement outside of any session.
+    OutsideSession,
+    /// A replica refused the statement as a write.
+    RefusedByReplica,
 }
 
 impl Reason {
@@ -130,6 +134,8 @@ impl Reason {
             Self::Freshest => "freshest",
             Self::NoReplica => "no_replica",
             Self::NoneInRotation => "none_in_rotation",
+            Self::OutsideSession => "outside_session",
+            Self::RefusedByReplica => "refused_by_replica",
             Self::Write => "write",
         }
     }

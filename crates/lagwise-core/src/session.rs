@@ -182,6 +182,7 @@ pub struct Session {
     settling: u32,
     open_reads: u32,
     open_primary_reads: u32,
+    bound: bool,
 }
 
 impl Session {
@@ -198,14 +199,14 @@ impl Session {
     #[must_use]
     pub fn floor(&self) -> Floor {
         let mut floor = self.floor;
-        if self.open_writes > 0 || self.open_primary_reads > 0 {
+        if self.open_writes > 0 || self.open_primary_reads > 0 || self.bound {
             floor.written = Some(Instant::NEVER);
         }
         if self.open_reads > 0 {
             floor.read = Some(Instant::NEVER);
         }
         let settling = self.open_writes > 0 && self.open_writes == self.settling;
-        floor.settling = settling && self.open_primary_reads == 0;
+        floor.settling = settling && self.open_primary_reads == 0 && !self.bound;
         floor
     }
 
@@ -215,6 +216,7 @@ impl Session {
         self.open_writes == 0
             && self.open_reads == 0
             && self.open_primary_reads == 0
+            && !self.bound
             && self.floor == Floor::default()
     }
 
@@ -226,6 +228,12 @@ impl Session {
     /// A write begins. Until it ends nothing but the primary serves the session.
     pub fn open_write(&mut self) {
         self.open_writes += 1;
+    }
+
+    /// The session writes in ways that nobody here can see the end of. From now on nothing but the
+    /// primary serves it.
+    pub fn bind_to_primary(&mut self) {
+        self.bound = true;
     }
 
     /// A write's handle is gone, and its connection is being asked when the write ended.
@@ -323,6 +331,18 @@ mod tests {
             node: NodeId::new(node),
             incarnation: Incarnation::default(),
         }
+    }
+
+    #[test]
+    fn a_session_that_is_bound_stays_on_the_primary_for_good() {
+        let mut session = Session::default();
+        session.bind_to_primary();
+        session.open_write();
+        session.settle_write();
+        assert!(!session.floor().is_settling(), "no wait would end");
+        session.close_write(Instant::from_nanos(1));
+        assert_eq!(session.floor().needed(), Some(Instant::NEVER));
+        assert!(!session.is_fresh());
     }
 
     #[test]

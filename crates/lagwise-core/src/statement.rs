@@ -10,10 +10,12 @@
 mod cache;
 mod catalog;
 mod classify;
+mod redact;
 
 pub use cache::Verdicts;
 pub use catalog::{Catalog, CatalogObject, NameError, Overrides, RelationKind};
 pub use classify::{Because, Classification, classify};
+pub use redact::Redacted;
 
 /// Where a statement may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

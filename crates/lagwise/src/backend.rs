@@ -10,27 +10,50 @@ mod postgres;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{ServerStart, Standing, SystemId, WalGeometry};
-use sqlx::{Connection, Database};
+use futures_core::stream::BoxStream;
+use lagwise_core::{
+    Catalog, CatalogObject, Classification, Overrides, ServerStart, Standing, SystemId, WalGeometry,
+};
+use sqlx::{Connection, Database, Describe, SqlStr};
+
+use crate::executor::{Item, Statement};
 
 /// A database that lagwise can route.
 ///
 /// This trait is sealed: it is implemented for [`sqlx::Postgres`], and a bound on it is all that
 /// generic code needs.
-pub trait Backend: Database + sealed::Translate {}
+pub trait Backend: sealed::Translate {}
+
+/// What the database behind a connection holds that a statement's text cannot show: the catalog that
+/// a router's monitor would read there.
+///
+/// # Errors
+/// If the database cannot be asked.
+///
+/// # Cancel safety
+/// A dropped call has no effect, but the connection is of no more use.
+pub async fn read_catalog<DB: Backend>(
+    connection: &mut DB::Connection,
+    overrides: &Overrides,
+) -> Result<Catalog, sqlx::Error> {
+    Ok(Catalog::new(DB::catalog(connection).await?, overrides))
+}
 
 #[expect(
     unnameable_types,
     reason = "sealed: nobody else implements it or calls it"
 )]
 pub(crate) mod sealed {
-    use super::{BoxFuture, Connection, Database, Duration, Fault, Identity, Reading};
+    use super::{
+        BoxFuture, BoxStream, Catalog, CatalogObject, Classification, Connection, Database,
+        Describe, Duration, Fault, Identity, Item, Reading, SqlStr, Statement,
+    };
 
     /// How to connect to a database.
     pub(crate) type ConnectOptions<DB> = <<DB as Database>::Connection as Connection>::Options;
 
     /// The private half of a backend.
-    pub trait Translate: Database {
+    pub trait Translate: Database<Arguments: Clone + Sync, TypeInfo: Clone> {
         /// Begins a transaction that cannot write and sees one state throughout.
         const BEGIN_READ_ONLY: &'static str;
 
@@ -49,6 +72,45 @@ pub(crate) mod sealed {
 
         /// What an error says about the node and about trying again.
         fn fault(error: &sqlx::Error) -> Fault;
+
+        /// Where a text may run, and what in it says so.
+        fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a>;
+
+        /// The objects that a statement's text cannot tell apart from harmless ones.
+        fn catalog(
+            connection: &mut Self::Connection,
+        ) -> BoxFuture<'_, Result<Vec<CatalogObject>, sqlx::Error>>;
+
+        /// A text that changes when one of the objects does.
+        fn catalog_mark(
+            connection: &mut Self::Connection,
+        ) -> BoxFuture<'_, Result<String, sqlx::Error>>;
+
+        /// Runs a statement. Here and below: that a connection is an executor cannot be said of every
+        /// database at once.
+        fn fetch_many_on(
+            connection: &mut Self::Connection,
+            statement: Statement<Self>,
+        ) -> BoxStream<'_, Result<Item<Self>, sqlx::Error>>;
+
+        /// Runs a statement for its first row.
+        fn fetch_optional_on(
+            connection: &mut Self::Connection,
+            statement: Statement<Self>,
+        ) -> BoxFuture<'_, Result<Option<Self::Row>, sqlx::Error>>;
+
+        /// Prepares a text.
+        fn prepare_on<'c>(
+            connection: &'c mut Self::Connection,
+            sql: SqlStr,
+            parameters: &'c [Self::TypeInfo],
+        ) -> BoxFuture<'c, Result<Self::Statement, sqlx::Error>>;
+
+        /// Describes a text.
+        fn describe_on(
+            connection: &mut Self::Connection,
+            sql: SqlStr,
+        ) -> BoxFuture<'_, Result<Describe<Self>, sqlx::Error>>;
     }
 }
 

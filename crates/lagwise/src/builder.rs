@@ -7,9 +7,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Fallback, Monitor, NodeId, NodeSpec, Policy, Role, Weight};
+use lagwise_core::{Fallback, Monitor, NameError, NodeId, NodeSpec, Policy, Role, Weight};
 use sqlx::Pool;
 use sqlx::pool::PoolOptions;
+use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::backend::sealed::ConnectOptions;
@@ -19,10 +20,11 @@ use crate::error::Error;
 use crate::events::Announcer;
 use crate::lease::attentive;
 use crate::load::Load;
-use crate::monitor::{self, Tasks};
+use crate::monitor::{self, CatalogReader, Tasks};
 use crate::node::Node;
 use crate::publish::Published;
 use crate::router::{Router, RouterId, Shared};
+use crate::statements::{BoundStatements, OutsideSession, Settings, Statements};
 
 /// One node of a router: where it is, and how it is to be treated.
 ///
@@ -157,6 +159,9 @@ pub struct RouterBuilder<DB: Backend> {
     fallback: Fallback,
     budget: Budget,
     connect_timeout: Duration,
+    catalog_interval: Duration,
+    statements: Settings,
+    names: Vec<NameError>,
 }
 
 impl<DB: Backend> RouterBuilder<DB> {
@@ -167,6 +172,9 @@ impl<DB: Backend> RouterBuilder<DB> {
             fallback: Fallback::default(),
             budget: Budget::default(),
             connect_timeout: Duration::from_secs(10),
+            catalog_interval: Duration::from_secs(30),
+            statements: Settings::default(),
+            names: Vec::new(),
         }
     }
 
@@ -233,6 +241,43 @@ impl<DB: Backend> RouterBuilder<DB> {
         self
     }
 
+    /// Where a statement goes that is run on the router outside of any session. The primary, unless
+    /// set.
+    pub fn outside_session(mut self, outside: OutsideSession) -> Self {
+        self.statements.outside = outside;
+        self
+    }
+
+    /// What happens to a statement that is bound to a connection and is run on a router or a session.
+    /// It is allowed, as on a pool, unless set.
+    pub fn bound_statements(mut self, bound: BoundStatements) -> Self {
+        self.statements.bound = bound;
+        self
+    }
+
+    /// What names this function or relation may go to a replica, whatever the catalog says: the
+    /// application knows that it only reads. `name` or `schema.name`.
+    pub fn reads(mut self, name: &str) -> Self {
+        self.names
+            .extend(self.statements.overrides.reads(name).err());
+        self
+    }
+
+    /// What names this function or relation goes to the primary, whatever the catalog says. `name` or
+    /// `schema.name`.
+    pub fn writes(mut self, name: &str) -> Self {
+        self.names
+            .extend(self.statements.overrides.writes(name).err());
+        self
+    }
+
+    /// How often the router looks whether the database's functions, views and tables have changed.
+    /// 30 s unless set. It looks at once when a replica has refused a statement as a write.
+    pub fn catalog_interval(mut self, interval: Duration) -> Self {
+        self.catalog_interval = interval;
+        self
+    }
+
     /// Builds the router, starts its monitor, and waits until a primary accepts writes.
     ///
     /// Replicas may still be on their way into the rotation: see [`Router::ready`].
@@ -272,26 +317,42 @@ impl<DB: Backend> RouterBuilder<DB> {
             .validate()
             .map_err(|error| faults.push(error.to_string()));
         let nodes = connect_nodes(self.nodes, &mut faults);
-        let (Ok(policy), true) = (policy, faults.is_empty()) else {
+        let (Ok(policy), Some(first), true) = (policy, nodes.first().cloned(), faults.is_empty())
+        else {
             return Err(Error::config(faults));
         };
 
         let specs = nodes.iter().map(|node| node.spec.clone());
         let machine = Monitor::new(now, policy, specs);
-        let first = machine.snapshot(now);
-        let policy = Arc::clone(&first.policy);
-        let published = Arc::new(Published::new(first));
+        let snapshot = machine.snapshot(now);
+        let policy = Arc::clone(&snapshot.policy);
+        let published = Arc::new(Published::new(snapshot));
         let (announcer, events) = Announcer::new();
         let (tasks, ends) = Tasks::new(runtime);
-        let connections = nodes
-            .first()
-            .map_or(0, |primary| primary.pool.options().get_max_connections());
+        let connections = first.pool.options().get_max_connections();
+        let statements = Arc::new(Statements::new(self.statements));
+        let refused = Arc::new(Notify::new());
+        // Without a replica it makes no difference what a statement does.
+        if nodes.len() > 1 {
+            let reader = CatalogReader {
+                nodes: nodes.clone(),
+                published: Arc::clone(&published),
+                statements: Arc::clone(&statements),
+                refused: Arc::clone(&refused),
+                interval: self.catalog_interval,
+                mark: None,
+            };
+            tasks.spawn(reader.run());
+        }
         Ok(Router::new(Shared {
             id: RouterId::next(),
+            statements,
+            refused,
             orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),
             fallback: self.fallback,
             nodes,
+            first,
             policy,
             published,
             events,
@@ -317,6 +378,14 @@ impl<DB: Backend> RouterBuilder<DB> {
             faults.push(format!(
                 "{} nodes are given, but at most {MOST_NODES} can be",
                 self.nodes.len()
+            ));
+        }
+        faults.extend(self.names.iter().map(NameError::to_string));
+        if self.catalog_interval < Duration::from_secs(1) {
+            faults.push(format!(
+                "catalog_interval is {:?}: reading the catalog more often than once a second would \
+                 load the primary",
+                self.catalog_interval
             ));
         }
         if self.budget.concurrent == Some(0) && self.fallback == Fallback::Primary {

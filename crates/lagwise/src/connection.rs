@@ -12,7 +12,7 @@ use std::sync::Arc;
 use lagwise_core::Sight;
 use sqlx::Connection as _;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Fault};
 use crate::budget::Permit;
 use crate::lease::Lease;
 use crate::route::Route;
@@ -114,6 +114,18 @@ impl<DB: Backend> DerefMut for ReadConnection<DB> {
     }
 }
 
+impl<DB: Backend> AsRef<DB::Connection> for ReadConnection<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for ReadConnection<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
+    }
+}
+
 impl<DB: Backend> fmt::Debug for ReadConnection<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadConnection")
@@ -157,6 +169,24 @@ impl<DB: Backend> WriteConnection<DB> {
     pub const fn route(&self) -> &Route {
         &self.route
     }
+
+    /// Gives the connection back after its only statement. What the server said of that is its end;
+    /// where the connection failed instead, the end is found out as for any handle.
+    pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let certain = match &outcome {
+            Ok(_) => true,
+            Err(error) => error.as_database_error().is_some() && DB::fault(error) != Fault::Node,
+        };
+        if certain && let Some(write) = self.write.take() {
+            // The answer is known, so the session may go on before the connection is back.
+            write.close();
+        }
+        outcome.inspect_err(|error| {
+            if DB::fault(error) == Fault::Node {
+                self.shared.node_failed(&self.route.node);
+            }
+        })
+    }
 }
 
 impl<DB: Backend> Deref for WriteConnection<DB> {
@@ -196,6 +226,18 @@ impl<DB: Backend> Drop for WriteConnection<DB> {
                 Ok(Err(_)) | Err(_) => drop(write),
             }
         });
+    }
+}
+
+impl<DB: Backend> AsRef<DB::Connection> for WriteConnection<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for WriteConnection<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
     }
 }
 

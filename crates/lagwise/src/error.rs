@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use lagwise_core::Rejection;
@@ -13,7 +14,7 @@ use lagwise_core::Rejection;
 ///
 /// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
 /// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
-/// [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
+/// [`is_statement`](Self::is_statement), [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ enum Kind {
         missing: String,
     },
     Overloaded,
+    /// What is wrong with a statement.
+    Statement(String),
     Unavailable {
         rejections: Vec<(Arc<str>, Rejection)>,
     },
@@ -59,10 +62,39 @@ impl Error {
         matches!(*self.0, Kind::Overloaded)
     }
 
+    /// The statement cannot be run by a router, and the message says what can be done instead.
+    #[must_use]
+    pub fn is_statement(&self) -> bool {
+        matches!(*self.0, Kind::Statement(_))
+    }
+
     /// The router was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(*self.0, Kind::Closed)
+    }
+
+    /// The router's own error behind an error of the driver.
+    ///
+    /// Statements and transactions speak the driver's language, so that code written for a pool
+    /// compiles and handles errors as before. What the router itself has to say travels inside of
+    /// [`sqlx::Error::Io`].
+    ///
+    /// ```
+    /// fn status(error: &sqlx::Error) -> u16 {
+    ///     match lagwise::Error::behind(error) {
+    ///         Some(error) if error.is_unavailable() => 503,
+    ///         _ => 500,
+    ///     }
+    /// }
+    /// # assert_eq!(status(&sqlx::Error::RowNotFound), 500);
+    /// ```
+    #[must_use]
+    pub fn behind(error: &sqlx::Error) -> Option<&Self> {
+        match error {
+            sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
+            _ => None,
+        }
     }
 
     /// What the database or its pool said.
@@ -94,6 +126,10 @@ impl Error {
         Self(Box::new(Kind::Overloaded))
     }
 
+    pub(crate) fn statement(message: String) -> Self {
+        Self(Box::new(Kind::Statement(message)))
+    }
+
     pub(crate) fn unavailable(rejections: Vec<(Arc<str>, Rejection)>) -> Self {
         Self(Box::new(Kind::Unavailable { rejections }))
     }
@@ -116,6 +152,24 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<Error> for sqlx::Error {
+    /// What the database said, as it said it; anything else as [`Error::behind`] finds it again.
+    fn from(error: Error) -> Self {
+        let kind = match *error.0 {
+            Kind::Database { source, .. } => return source,
+            Kind::Closed => io::ErrorKind::NotConnected,
+            Kind::Config(_) | Kind::UnknownNode(_) | Kind::Statement(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            Kind::NotReady { .. } => io::ErrorKind::TimedOut,
+            Kind::NoPrimary | Kind::Overloaded | Kind::Unavailable { .. } => {
+                io::ErrorKind::ResourceBusy
+            }
+        };
+        Self::Io(io::Error::new(kind, error))
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -126,7 +180,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Closed => f.write_str("the router is closed"),
-            Kind::UnknownNode(message) => f.write_str(message),
+            Kind::UnknownNode(message) | Kind::Statement(message) => f.write_str(message),
             Kind::Config(faults) => write!(f, "the router cannot be built: {}", faults.join("; ")),
             Kind::Database {
                 node: Some(node), ..

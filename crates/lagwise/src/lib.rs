@@ -69,6 +69,7 @@ mod clock;
 mod connection;
 mod error;
 mod events;
+mod executor;
 mod lease;
 mod load;
 mod monitor;
@@ -80,14 +81,15 @@ mod route;
 mod router;
 mod routing;
 mod session;
+mod statements;
 mod transaction;
 
 pub use lagwise_core::{
-    Cause, Event, Fallback, Instant, Membership, NodeId, NodeView, Policy, PrimaryLoss, Reason,
-    Role, Snapshot,
+    Because, Catalog, Cause, Classification, Event, Fallback, Instant, Membership, NameError,
+    NodeId, NodeView, Overrides, Policy, PrimaryLoss, Reason, Role, Snapshot, Verdict, classify,
 };
 
-pub use self::backend::Backend;
+pub use self::backend::{Backend, read_catalog};
 pub use self::budget::Budget;
 pub use self::builder::{NodeConfig, RouterBuilder};
 pub use self::clock::now;
@@ -98,6 +100,7 @@ pub use self::options::{ReadOptions, Within};
 pub use self::route::Route;
 pub use self::router::Router;
 pub use self::session::Session;
+pub use self::statements::{BoundStatements, OutsideSession};
 pub use self::transaction::Transaction;
 
 /// A router over PostgreSQL nodes.
@@ -115,4 +118,6 @@ mod guides {
     mod readme {}
     #[doc = include_str!("../../../docs/consistency.md")]
     mod consistency {}
+    #[doc = include_str!("../../../docs/statements.md")]
+    mod statements {}
 }

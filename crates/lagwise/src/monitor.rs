@@ -4,6 +4,7 @@
 //! own, so that a node that hangs delays nobody else. Requests never wait for a probe: they give an
 //! order and go on, or watch what is published.
 
+mod catalog;
 mod driver;
 mod prober;
 mod tasks;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use lagwise_core::{Instant, Monitor, NodeId};
 use tokio::sync::mpsc;
 
+pub(crate) use self::catalog::CatalogReader;
 use self::driver::Driver;
 use self::prober::Prober;
 pub(crate) use self::tasks::Tasks;

@@ -12,7 +12,7 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Event, Instant, ProbeFailure, Snapshot};
+use lagwise_core::{Because, Event, Instant, ProbeFailure, Redacted, Snapshot};
 
 use crate::backend::Backend;
 use crate::events::Happened;
@@ -52,6 +52,51 @@ pub(crate) fn retried(node: &Arc<str>) {
 /// A node failed a request: it could not be connected to, was lost, or would not serve now.
 pub(crate) fn node_failed(node: &Arc<str>) {
     metrics::node_failed(node);
+}
+
+/// A replica refused a statement as a write; it goes on on the primary.
+pub(crate) fn statement_refused(node: &Arc<str>) {
+    tracing::debug!(target: "lagwise::route", node = %node, "a replica refused a statement");
+    metrics::statement_refused(node);
+}
+
+/// A refused statement is remembered. Its text is not shown as it is: it may hold what a client sent.
+pub(crate) fn refusal_learned(node: &Arc<str>, sql: &str) {
+    let statement = Redacted::new(sql);
+    tracing::warn!(
+        target: "lagwise::route",
+        node = %node,
+        %statement,
+        "a statement that looked like a read was refused as a write: from now on it goes to the \
+         primary"
+    );
+}
+
+/// A statement that is bound to a connection was run on whichever one there was.
+pub(crate) fn bound_statement(because: &Because<'_>) {
+    tracing::warn!(
+        target: "lagwise::route",
+        %because,
+        "a statement that is bound to its connection was run as on a pool: use write() or begin()"
+    );
+}
+
+/// A session is kept on the primary from now on, because of what nobody here sees the end of.
+pub(crate) fn session_bound() {
+    tracing::debug!(target: "lagwise::route", "a session stays on the primary: its pool was used");
+    metrics::session_bound();
+}
+
+/// The database's objects have changed.
+pub(crate) fn catalog_changed(node: &Arc<str>, objects: usize) {
+    tracing::debug!(target: "lagwise::cluster", node = %node, objects, "the catalog was read");
+    metrics::catalog_read("changed");
+}
+
+/// The database's objects could not be read.
+pub(crate) fn catalog_failed(node: &Arc<str>, error: &sqlx::Error) {
+    tracing::warn!(target: "lagwise::cluster", node = %node, %error, "the catalog cannot be read");
+    metrics::catalog_read("failed");
 }
 
 /// A connection did not show what its node was chosen for.

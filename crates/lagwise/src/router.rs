@@ -1,13 +1,17 @@
 //! The handle that an application holds: every way to a connection, and to what the monitor knows.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Fallback, Instant, NodeId, NodeView, Role, Snapshot, ValidPolicy};
-use sqlx::SqlSafeStr;
+use lagwise_core::{
+    Classification, Fallback, Instant, NodeId, NodeView, Role, Snapshot, ValidPolicy,
+};
+use sqlx::{Pool, SqlSafeStr};
+use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
 use crate::ambient;
@@ -19,10 +23,12 @@ use crate::error::Error;
 use crate::events::{Events, Subscriber};
 use crate::monitor::{Command, Orders, Tasks};
 use crate::node::Node;
+use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Published;
 use crate::routing::{self, Caller};
 use crate::session::Session;
+use crate::statements::Statements;
 use crate::transaction::Transaction;
 
 /// Routes statements over a primary and its replicas.
@@ -120,6 +126,17 @@ impl<DB: Backend> Router<DB> {
         routing::write(self.caller()).await
     }
 
+    /// [`Router::write`], under the name and with the errors of a pool's.
+    ///
+    /// # Errors
+    /// As [`Router::write`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn acquire(&self) -> Result<WriteConnection<DB>, sqlx::Error> {
+        Ok(self.write().await?)
+    }
+
     /// A transaction on the primary.
     ///
     /// # Errors
@@ -127,8 +144,8 @@ impl<DB: Backend> Router<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin(&self) -> Result<Transaction<DB>, Error> {
-        routing::begin(self.caller(), None).await
+    pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        Ok(routing::begin(self.caller(), None).await?)
     }
 
     /// A transaction on the primary that begins with a statement of its own, such as
@@ -139,8 +156,12 @@ impl<DB: Backend> Router<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<DB>, Error> {
-        routing::begin(self.caller(), Some(statement.into_sql_str())).await
+    pub async fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> Result<Transaction<DB>, sqlx::Error> {
+        let statement = statement.into_sql_str();
+        Ok(routing::begin(self.caller(), Some(statement)).await?)
     }
 
     /// A transaction that only reads: one node, and one state of it throughout.
@@ -150,7 +171,7 @@ impl<DB: Backend> Router<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, Error> {
+    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, sqlx::Error> {
         self.begin_read_only_with(ReadOptions::new()).await
     }
 
@@ -164,8 +185,17 @@ impl<DB: Backend> Router<DB> {
     pub async fn begin_read_only_with(
         &self,
         options: impl Into<ReadOptions>,
-    ) -> Result<Transaction<DB>, Error> {
-        routing::begin_read_only(self.caller(), options.into()).await
+    ) -> Result<Transaction<DB>, sqlx::Error> {
+        Ok(routing::begin_read_only(self.caller(), options.into()).await?)
+    }
+
+    /// Where the text of a statement may run, and what in it says so, by what is known of the
+    /// database now.
+    ///
+    /// What a replica has refused as a write goes to the primary, whatever is said here.
+    #[must_use]
+    pub fn classify<'a>(&self, sql: &'a str) -> Classification<'a> {
+        self.shared.statements.classify::<DB>(sql)
     }
 
     /// What the monitor knows now. Costs one atomic load.
@@ -322,6 +352,23 @@ impl<DB: Backend> fmt::Debug for Router<DB> {
     }
 }
 
+/// What only a pool can do, such as `COPY`, a listener, or a function that takes a pool: the primary's
+/// pool.
+///
+/// Nobody sees what is done with it, so inside a session this keeps the session on the primary from
+/// then on.
+impl<DB: Backend> Deref for Router<DB> {
+    type Target = Pool<DB>;
+
+    fn deref(&self) -> &Pool<DB> {
+        if let Some(session) = ambient::session(self.shared.id) {
+            session.bind_to_primary();
+            observe::session_bound();
+        }
+        self.shared.primary_pool()
+    }
+}
+
 impl<DB: Backend> Clone for Router<DB> {
     fn clone(&self) -> Self {
         Self {
@@ -346,10 +393,15 @@ impl RouterId {
 pub(crate) struct Shared<DB: Backend> {
     pub(crate) id: RouterId,
     pub(crate) nodes: Vec<Arc<Node<DB>>>,
+    /// The first of them, which is the primary as long as no other is known to be.
+    pub(crate) first: Arc<Node<DB>>,
     pub(crate) policy: Arc<ValidPolicy>,
     pub(crate) fallback: Fallback,
     pub(crate) purse: Purse,
     pub(crate) published: Arc<Published>,
+    pub(crate) statements: Arc<Statements>,
+    /// Rung when a replica has refused a statement.
+    pub(crate) refused: Arc<Notify>,
     pub(crate) events: Subscriber,
     pub(crate) orders: Orders,
     pub(crate) tasks: Tasks,
@@ -360,6 +412,29 @@ pub(crate) struct Shared<DB: Backend> {
 impl<DB: Backend> Shared<DB> {
     pub(crate) fn node(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
         self.nodes.get(id.index())
+    }
+
+    /// The pool of the node that accepts writes; of the one that should, while none is known to.
+    fn primary_pool(&self) -> &Pool<DB> {
+        let snapshot = self.published.load();
+        let primary = snapshot.primary.and_then(|id| self.nodes.get(id.index()));
+        &primary.unwrap_or(&self.first).pool
+    }
+
+    /// A request failed on a node as it would if the node had gone.
+    pub(crate) fn node_failed(&self, name: &str) {
+        if let Some(node) = self.nodes.iter().find(|node| **node.name() == *name) {
+            self.orders.give(Command::Suspect(node.id));
+            observe::node_failed(node.name());
+        }
+    }
+
+    /// A replica refused a statement as a write that the primary did not refuse likewise.
+    pub(crate) fn learn_refusal(&self, node: &Arc<str>, sql: &str) {
+        if self.statements.learn_refusal(sql) {
+            observe::refusal_learned(node, sql);
+            self.refused.notify_one();
+        }
     }
 
     /// The cost of every node at an instant.

@@ -12,9 +12,9 @@ mod write;
 use std::sync::Arc;
 
 pub(crate) use self::confirm::Confirmed;
-pub(crate) use self::read::{begin_read_only, read};
-pub(crate) use self::run::run_read;
-pub(crate) use self::write::{begin, write};
+pub(crate) use self::read::{Search, begin_read_only, read};
+pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
+pub(crate) use self::write::{begin, begin_unseen, write, write_because};
 use crate::backend::Backend;
 use crate::router::Shared;
 use crate::session::SessionState;

@@ -128,6 +128,17 @@ impl<DB: Backend> Session<DB> {
         routing::write(self.caller()).await
     }
 
+    /// [`Session::write`], under the name and with the errors of a pool's.
+    ///
+    /// # Errors
+    /// As [`Session::write`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn acquire(&self) -> Result<WriteConnection<DB>, sqlx::Error> {
+        Ok(self.write().await?)
+    }
+
     /// A transaction on the primary. Its commit raises the session's floor.
     ///
     /// # Errors
@@ -135,8 +146,8 @@ impl<DB: Backend> Session<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin(&self) -> Result<Transaction<DB>, Error> {
-        routing::begin(self.caller(), None).await
+    pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
+        Ok(routing::begin(self.caller(), None).await?)
     }
 
     /// A transaction on the primary that begins with a statement of its own, such as
@@ -147,8 +158,12 @@ impl<DB: Backend> Session<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin_with(&self, statement: impl SqlSafeStr) -> Result<Transaction<DB>, Error> {
-        routing::begin(self.caller(), Some(statement.into_sql_str())).await
+    pub async fn begin_with(
+        &self,
+        statement: impl SqlSafeStr,
+    ) -> Result<Transaction<DB>, sqlx::Error> {
+        let statement = statement.into_sql_str();
+        Ok(routing::begin(self.caller(), Some(statement)).await?)
     }
 
     /// A transaction that only reads: one node, and one state of it throughout.
@@ -158,7 +173,7 @@ impl<DB: Backend> Session<DB> {
     ///
     /// # Cancel safety
     /// A dropped call has no effect.
-    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, Error> {
+    pub async fn begin_read_only(&self) -> Result<Transaction<DB>, sqlx::Error> {
         self.begin_read_only_with(ReadOptions::new()).await
     }
 
@@ -172,8 +187,8 @@ impl<DB: Backend> Session<DB> {
     pub async fn begin_read_only_with(
         &self,
         options: impl Into<ReadOptions>,
-    ) -> Result<Transaction<DB>, Error> {
-        routing::begin_read_only(self.caller(), options.into()).await
+    ) -> Result<Transaction<DB>, sqlx::Error> {
+        Ok(routing::begin_read_only(self.caller(), options.into()).await?)
     }
 
     /// Runs `future` with this session as the ambient one: whatever it asks of the same router, it
@@ -205,6 +220,10 @@ impl<DB: Backend> Session<DB> {
     #[must_use]
     pub const fn router(&self) -> &Router<DB> {
         &self.router
+    }
+
+    pub(crate) const fn state(&self) -> &Arc<SessionState> {
+        &self.state
     }
 
     fn caller(&self) -> Caller<'_, DB> {
@@ -281,6 +300,12 @@ impl SessionState {
             state: Some(Arc::clone(self)),
             sticky_window,
         }
+    }
+
+    /// Keeps the session on the primary from now on.
+    pub(crate) fn bind_to_primary(&self) {
+        self.core().bind_to_primary();
+        self.changed.notify_waiters();
     }
 
     fn core(&self) -> MutexGuard<'_, lagwise_core::Session> {

@@ -13,7 +13,6 @@ use sqlx::SqlStr;
 
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadGuards;
-use crate::error::Error;
 use crate::lease::Lease;
 use crate::load::InFlight;
 use crate::route::Route;
@@ -64,6 +63,12 @@ impl<DB: Backend> Transaction<DB> {
         &self.route
     }
 
+    /// The driver's own transaction, for functions that take one. It can be neither committed nor
+    /// rolled back by reference: that is this type's business.
+    pub const fn as_sqlx(&mut self) -> &mut sqlx::Transaction<'static, DB> {
+        &mut self.inner
+    }
+
     /// Commits.
     ///
     /// # Errors
@@ -72,7 +77,7 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Cancel safety
     /// A dropped call may have committed; the session stays on the primary until that is certain.
-    pub async fn commit(self) -> Result<(), Error> {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
         let write = match &self.ending {
             Ending::Write {
                 session: Some(session),
@@ -89,7 +94,7 @@ impl<DB: Backend> Transaction<DB> {
             Some(write) if certain => write.close(),
             uncertain => drop(uncertain),
         }
-        outcome.map_err(|error| Error::on_node(&self.route.node, error))
+        outcome
     }
 
     /// Rolls back.
@@ -99,11 +104,8 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Cancel safety
     /// A dropped call rolls back as well.
-    pub async fn rollback(self) -> Result<(), Error> {
-        self.inner
-            .rollback()
-            .await
-            .map_err(|error| Error::on_node(&self.route.node, error))
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.inner.rollback().await
     }
 }
 
@@ -118,6 +120,18 @@ impl<DB: Backend> Deref for Transaction<DB> {
 impl<DB: Backend> DerefMut for Transaction<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         &mut self.inner
+    }
+}
+
+impl<DB: Backend> AsRef<DB::Connection> for Transaction<DB> {
+    fn as_ref(&self) -> &DB::Connection {
+        self
+    }
+}
+
+impl<DB: Backend> AsMut<DB::Connection> for Transaction<DB> {
+    fn as_mut(&mut self) -> &mut DB::Connection {
+        self
     }
 }
 

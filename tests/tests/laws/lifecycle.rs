@@ -50,12 +50,20 @@ async fn a_closed_router_leaves_no_connection_behind_and_ends_its_events() -> Ou
     for refused in [
         session.read().await.map(|_| ()),
         session.write().await.map(|_| ()),
-        other.begin().await.map(|_| ()),
-        other.begin_read_only().await.map(|_| ()),
         other.ready(0, PATIENCE).await,
     ] {
         let closed = refused.as_ref().is_err_and(lagwise::Error::is_closed);
         assert!(closed, "after the end: {refused:?}");
+    }
+    for refused in [
+        other.begin().await.map(|_| ()),
+        other.begin_read_only().await.map(|_| ()),
+        sqlx::query("select 1").execute(&other).await.map(|_| ()),
+        sqlx::query("select 1").execute(&session).await.map(|_| ()),
+    ] {
+        let error = refused.err().ok_or("it ran after the end")?;
+        let closed = lagwise::Error::behind(&error).is_some_and(lagwise::Error::is_closed);
+        assert!(closed, "after the end: {error:?}");
     }
     assert!(other.events().next().await.is_none(), "nothing happens now");
     Ok(())

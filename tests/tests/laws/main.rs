@@ -6,6 +6,7 @@
 mod bound;
 mod crash;
 mod divergence;
+mod executor;
 mod fallback;
 mod lifecycle;
 mod monotonic;

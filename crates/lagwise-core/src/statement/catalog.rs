@@ -2,7 +2,7 @@
 use alloc::string::String;
 
 /// What a database holds that the text of a statement cannot show.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {}
 
 impl Catalog {
@@ -100,5 +100,7 @@ impl Overrides {
 
 /// A text that is not the name of a function or relation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a name: write `name` or `schema.name`, in double quotes where SQL needs them")]
+#[error(
+    "{0:?} is not a name: write `name` or `schema.name`, in double quotes where SQL needs them"
+)]
 pub struct NameError(String);

@@ -38,10 +38,17 @@ impl fmt::Display for Because<'_> {
 /// Tells from its text where a statement may run.
 #[must_use]
 pub fn classify<'a>(sql: &'a str, _catalog: &Catalog) -> Classification<'a> {
-    let read = sql.trim_start().get(..6).is_some_and(|w| w.eq_ignore_ascii_case("select"));
+    let read = sql
+        .trim_start()
+        .get(..6)
+        .is_some_and(|w| w.eq_ignore_ascii_case("select"));
     Classification {
         verdict: if read { Verdict::Read } else { Verdict::Write },
-        because: if read { Because::OnlyReads } else { Because::Command(sql) },
+        because: if read {
+            Because::OnlyReads
+        } else {
+            Because::Command(sql)
+        },
         at: 0,
         leaves_transaction_open: false,
     }

@@ -5,15 +5,24 @@
 //! and "Recovery Control") and "System Information Functions" of the PostgreSQL manual; none needs a
 //! grant.
 
+mod catalog;
+
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Completed, Lsn, ServerStart, Standing, SystemId, Timeline, WalGeometry};
-use sqlx::Postgres;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use futures_core::stream::BoxStream;
+use lagwise_core::{
+    Catalog, CatalogObject, Classification, Completed, Lsn, ServerStart, Standing, SystemId,
+    Timeline, WalGeometry,
+};
+use sqlx::postgres::{
+    PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgStatement, PgTypeInfo,
+};
+use sqlx::{Describe, Executor as _, Postgres, SqlStr};
 
 use super::sealed::Translate;
 use super::{Backend, Fault, Identity, Reading};
+use crate::executor::{Item, Statement};
 
 impl Backend for Postgres {}
 
@@ -53,14 +62,59 @@ impl Translate for Postgres {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::Protocol(_) => Fault::Node,
-            sqlx::Error::Database(_) => code_of(error).map_or(Fault::Statement, fault_of),
+            sqlx::Error::Database(_) => server_error(error).map_or(Fault::Statement, |error| {
+                fault_of(error.code(), error.routine())
+            }),
             _ => Fault::Statement,
         }
+    }
+
+    fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
+        lagwise_core::classify(sql, catalog)
+    }
+
+    fn catalog(
+        connection: &mut PgConnection,
+    ) -> BoxFuture<'_, Result<Vec<CatalogObject>, sqlx::Error>> {
+        Box::pin(catalog::read(connection))
+    }
+
+    fn catalog_mark(connection: &mut PgConnection) -> BoxFuture<'_, Result<String, sqlx::Error>> {
+        Box::pin(catalog::mark(connection))
+    }
+
+    fn fetch_many_on(
+        connection: &mut PgConnection,
+        statement: Statement<Self>,
+    ) -> BoxStream<'_, Result<Item<Self>, sqlx::Error>> {
+        connection.fetch_many(statement)
+    }
+
+    fn fetch_optional_on(
+        connection: &mut PgConnection,
+        statement: Statement<Self>,
+    ) -> BoxFuture<'_, Result<Option<PgRow>, sqlx::Error>> {
+        connection.fetch_optional(statement)
+    }
+
+    fn prepare_on<'c>(
+        connection: &'c mut PgConnection,
+        sql: SqlStr,
+        parameters: &'c [PgTypeInfo],
+    ) -> BoxFuture<'c, Result<PgStatement, sqlx::Error>> {
+        connection.prepare_with(sql, parameters)
+    }
+
+    fn describe_on(
+        connection: &mut PgConnection,
+        sql: SqlStr,
+    ) -> BoxFuture<'_, Result<Describe<Self>, sqlx::Error>> {
+        connection.describe(sql)
     }
 }
 
 /// The table of SQLSTATEs (PostgreSQL manual, appendix A), as far as they speak of the node.
-fn fault_of(code: &str) -> Fault {
+fn fault_of(code: &str, routine: Option<&str>) -> Fault {
     match code {
         // Shut down by an administrator, crashed, starting up or shutting down; a lost connection.
         "57P01" | "57P02" | "57P03" => Fault::Node,
@@ -70,17 +124,33 @@ fn fault_of(code: &str) -> Fault {
         "40001" | "40P01" | "53300" => Fault::Busy,
         // A write in a read-only transaction, and what a server in recovery cannot do at all.
         "25006" | "0A000" | "55000" => Fault::ReplicaRefuses,
+        // An internal error, raised where something was about to be written after all. Its text is
+        // translated; the routine's name is not.
+        "XX000" if routine.is_some_and(|routine| ONLY_OUT_OF_RECOVERY.contains(&routine)) => {
+            Fault::ReplicaRefuses
+        }
         _ => Fault::Statement,
     }
 }
 
-fn code_of(error: &sqlx::Error) -> Option<&str> {
+/// The routines of the server that say "cannot .. during recovery" by an internal error
+/// (`src/backend/access/transam/varsup.c` and `xloginsert.c`).
+const ONLY_OUT_OF_RECOVERY: [&str; 4] = [
+    "GetNewTransactionId",
+    "GetNewObjectId",
+    "GetNewMultiXactId",
+    "XLogBeginInsert",
+];
+
+fn server_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     let sqlx::Error::Database(database) = error else {
         return None;
     };
-    database
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .map(|error| error.code())
+    database.try_downcast_ref::<PgDatabaseError>()
+}
+
+fn code_of(error: &sqlx::Error) -> Option<&str> {
+    server_error(error).map(PgDatabaseError::code)
 }
 
 /// Reads the control file once: that is too much for every probe.
@@ -180,8 +250,11 @@ mod tests {
             ("42P01", Fault::Statement),
             ("23505", Fault::Statement),
         ] {
-            assert_eq!(fault_of(code), fault, "{code}");
+            assert_eq!(fault_of(code, None), fault, "{code}");
         }
+        let internal = |routine| fault_of("XX000", Some(routine));
+        assert_eq!(internal("GetNewObjectId"), Fault::ReplicaRefuses);
+        assert_eq!(internal("heap_update"), Fault::Statement, "a real one");
         assert_eq!(Postgres::fault(&sqlx::Error::PoolTimedOut), Fault::Node);
         assert_eq!(Postgres::fault(&sqlx::Error::RowNotFound), Fault::Statement);
     }

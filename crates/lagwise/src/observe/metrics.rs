@@ -31,6 +31,18 @@ pub(super) fn node_failed(node: &Arc<str>) {
     counter!("lagwise_node_errors_total", "node" => label(node)).increment(1);
 }
 
+pub(super) fn statement_refused(node: &Arc<str>) {
+    counter!("lagwise_statements_refused_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn session_bound() {
+    counter!("lagwise_sessions_bound_total").increment(1);
+}
+
+pub(super) fn catalog_read(outcome: &'static str) {
+    counter!("lagwise_catalog_reads_total", "outcome" => outcome).increment(1);
+}
+
 pub(super) fn doubted(node: &Arc<str>) {
     counter!("lagwise_connections_doubted_total", "node" => label(node)).increment(1);
 }

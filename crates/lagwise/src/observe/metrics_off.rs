@@ -16,6 +16,12 @@ pub(super) fn retried(_: &Arc<str>) {}
 
 pub(super) fn node_failed(_: &Arc<str>) {}
 
+pub(super) fn statement_refused(_: &Arc<str>) {}
+
+pub(super) fn session_bound() {}
+
+pub(super) fn catalog_read(_: &'static str) {}
+
 pub(super) fn doubted(_: &Arc<str>) {}
 
 pub(super) fn probed(_: &Arc<str>, _: Duration, _: Option<ProbeFailure>) {}

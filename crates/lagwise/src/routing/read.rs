@@ -11,13 +11,15 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
 use super::confirm::{Confirmed, Doubt, confirm};
-use super::write::{connect, failed, primary};
+use super::run::Failed;
+use super::write::{account, connect, primary};
 use crate::backend::{Backend, Fault};
 use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::lease::Leased;
 use crate::monitor::Command;
+use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Watcher;
@@ -58,10 +60,14 @@ pub(crate) async fn begin_read_only<DB: Backend>(
         let (lease, route, guards) = search.run().await?.into_parts();
         let statement = AssertSqlSafe(DB::BEGIN_READ_ONLY).into_sql_str();
         let ending = Ending::Read { _guards: guards };
-        let name = Arc::clone(&route.node);
+        let (node, on_replica) = (Arc::clone(&route.node), route.role == Role::Replica);
         match Transaction::begin(lease, Some(statement), route, ending).await {
             Ok(transaction) => return Ok(transaction),
-            Err(error) => search.forgive(&name, error)?,
+            Err(error) => search.forgive(Failed {
+                node,
+                on_replica,
+                error,
+            })?,
         }
     }
 }
@@ -76,7 +82,7 @@ enum Decision {
 }
 
 /// One read's way through the nodes.
-pub(super) struct Search<'a, DB: Backend> {
+pub(crate) struct Search<'a, DB: Backend> {
     shared: &'a Arc<Shared<DB>>,
     session: Option<Arc<SessionState>>,
     options: ReadOptions,
@@ -88,7 +94,7 @@ pub(super) struct Search<'a, DB: Backend> {
 }
 
 impl<'a, DB: Backend> Search<'a, DB> {
-    pub(super) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
+    pub(crate) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
         let began = clock::now();
         let shared = caller.shared;
         shared.orders.note_read(began);
@@ -105,7 +111,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
     }
 
     /// Finds a connection.
-    pub(super) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
+    pub(crate) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
         let mut watcher: Option<Watcher> = None;
         loop {
             if self.shared.tasks.is_closed() {
@@ -149,32 +155,44 @@ impl<'a, DB: Backend> Search<'a, DB> {
         }
     }
 
-    /// Accounts for an error on a node that was found: tries elsewhere, once, if that can help.
-    pub(super) fn forgive(&mut self, node: &str, error: sqlx::Error) -> Result<(), Error> {
-        let Some(node) = self
-            .shared
-            .nodes
-            .iter()
-            .find(|known| &**known.name() == node)
-        else {
-            return Err(Error::from(error));
-        };
-        let fault = DB::fault(&error);
-        let on_primary = self.shared.published.load().primary == Some(node.id);
-        let error = failed(self.shared, node, error);
-        if fault == Fault::Statement || on_primary || self.last_error.is_some() {
+    /// Accounts for a failure on a node that was found: tries elsewhere, once, if that can help.
+    pub(crate) fn forgive(&mut self, failed: Failed) -> Result<(), Error> {
+        let fault = DB::fault(&failed.error);
+        let on_replica = failed.on_replica;
+        let tried = self.named(&failed.node);
+        let error = self.give_up(failed);
+        let (Some(node), None) = (tried, &self.last_error) else {
             return Err(error);
-        }
+        };
         match fault {
+            _ if !on_replica => return Err(error),
+            Fault::Statement => return Err(error),
             // No replica will do: the rest of the search ends at the primary.
             Fault::ReplicaRefuses => self
                 .failed
                 .extend(self.shared.nodes.iter().map(|node| node.id)),
-            Fault::Node | Fault::Busy | Fault::Statement => self.failed.push(node.id),
+            Fault::Node | Fault::Busy => self.failed.push(node.id),
         }
         self.last_error = Some(error);
         observe::retried(node.name());
         Ok(())
+    }
+
+    /// Accounts for a failure that is not tried again.
+    pub(crate) fn give_up(&self, failed: Failed) -> Error {
+        match self.named(&failed.node) {
+            Some(node) => account(self.shared, node, failed.error),
+            None => Error::from(failed.error),
+        }
+    }
+
+    pub(crate) const fn shared(&self) -> &'a Arc<Shared<DB>> {
+        self.shared
+    }
+
+    fn named(&self, name: &str) -> Option<&'a Arc<Node<DB>>> {
+        let mut nodes = self.shared.nodes.iter();
+        nodes.find(|node| **node.name() == *name)
     }
 
     /// What the session needs at this moment.
@@ -243,11 +261,13 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let requirement = self.request(floor).requirement;
         let mut leased = match node.lease().await {
             Ok(lease) => Leased { node, lease },
-            Err(error) => return self.forgive(node.name(), error).map(|()| None),
+            Err(error) => return self.forgive(on_replica(&node, error)).map(|()| None),
         };
         match confirm(self.shared, &mut leased, candidate, requirement).await {
             Ok(confirmed) => Ok(self.open(leased, confirmed, reason)),
-            Err(Doubt::Failed(error)) => self.forgive(leased.node.name(), error).map(|()| None),
+            Err(Doubt::Failed(error)) => {
+                self.forgive(on_replica(&leased.node, error)).map(|()| None)
+            }
             Err(doubt) => {
                 if matches!(doubt, Doubt::Changed) {
                     self.shared.orders.give(Command::Suspect(candidate.node));
@@ -328,6 +348,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
             })
             .collect();
         Error::unavailable(named)
+    }
+}
+
+fn on_replica<DB: Backend>(node: &Node<DB>, error: sqlx::Error) -> Failed {
+    Failed {
+        node: Arc::clone(node.name()),
+        on_replica: true,
+        error,
     }
 }
 

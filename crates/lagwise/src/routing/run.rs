@@ -11,7 +11,8 @@ use lagwise_core::{Cause, Sight};
 
 use super::Caller;
 use super::read::Search;
-use crate::backend::Backend;
+use crate::backend::{Backend, Fault};
+use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
 use crate::router::Shared;
@@ -34,35 +35,106 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let shared = caller.shared;
     let mut search = Search::new(caller, options);
     loop {
-        let mut connection = search.run().await?;
-        let sight = connection.sight();
-        let outcome = tokio::select! {
-            biased;
-            outcome = work(&mut connection) => outcome,
-            () = end_of(shared, sight) => Err(fallen_silent()),
-        };
-        match outcome {
+        match attempt(&mut search, &mut work).await? {
             Ok(answer) => return Ok(answer),
-            Err(error) => {
-                let node = Arc::clone(&connection.route().node);
-                if is_silence(&error) {
-                    connection.discard();
-                } else {
-                    // Its place must be free again before the next one is looked for.
-                    drop(connection);
-                }
-                search.forgive(&node, error)?;
-            }
+            Err(failed) => search.forgive(failed)?,
         }
+    }
+}
+
+/// What became of a statement that was taken for a read.
+#[derive(Debug)]
+pub(crate) enum Ran<T> {
+    Done(T),
+    /// The replica of this name refused it as a write.
+    Refused(Arc<str>),
+}
+
+/// [`run_read`] for a statement that may turn out to be a write. It is not tried again then: it has
+/// to be run as one.
+#[tracing::instrument(
+    name = "lagwise.statement",
+    target = "lagwise::route",
+    level = "debug",
+    skip_all,
+    fields(lagwise.node, lagwise.reason)
+)]
+pub(crate) async fn run_statement<DB, T, F>(
+    caller: Caller<'_, DB>,
+    options: ReadOptions,
+    mut work: F,
+) -> Result<Ran<T>, Error>
+where
+    DB: Backend,
+    F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    T: Send,
+{
+    let mut search = Search::new(caller, options);
+    loop {
+        match attempt(&mut search, &mut work).await? {
+            Ok(answer) => return Ok(Ran::Done(answer)),
+            Err(failed) if failed.is_refusal::<DB>() => return Ok(Ran::Refused(failed.node)),
+            Err(failed) => search.forgive(failed)?,
+        }
+    }
+}
+
+/// One attempt: the inner error is that of the node, and may be forgiven.
+async fn attempt<DB, T, F>(
+    search: &mut Search<'_, DB>,
+    work: &mut F,
+) -> Result<Result<T, Failed>, Error>
+where
+    DB: Backend,
+    F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    T: Send,
+{
+    let mut connection = search.run().await?;
+    let sight = connection.sight();
+    let outcome = tokio::select! {
+        biased;
+        outcome = work(&mut connection) => outcome,
+        () = end_of(search.shared(), sight) => Err(fallen_silent()),
+    };
+    Ok(outcome.map_err(|error| Failed::on(connection, error)))
+}
+
+/// A read that failed on a node that was found for it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) node: Arc<str>,
+    pub(crate) on_replica: bool,
+    pub(crate) error: sqlx::Error,
+}
+
+impl Failed {
+    /// Gives the connection up: its place must be free again before the next one is looked for.
+    pub(crate) fn on<DB: Backend>(connection: ReadConnection<DB>, error: sqlx::Error) -> Self {
+        let node = Arc::clone(&connection.route().node);
+        let on_replica = connection.sight().is_some();
+        if is_silence(&error) {
+            connection.discard();
+        } else {
+            drop(connection);
+        }
+        Self {
+            node,
+            on_replica,
+            error,
+        }
+    }
+
+    /// Whether a replica has refused to do what only the primary can.
+    pub(crate) fn is_refusal<DB: Backend>(&self) -> bool {
+        self.on_replica && DB::fault(&self.error) == Fault::ReplicaRefuses
     }
 }
 
 /// Waits until the monitor knows that a replica's run has ended. The primary's is not watched: who
 /// reads there has nowhere else to go.
-async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight>) {
+pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight>) {
     let Some(sight) = sight else {
         return std::future::pending().await;
     };
@@ -80,7 +152,7 @@ async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight>) {
     }
 }
 
-fn fallen_silent() -> sqlx::Error {
+pub(crate) fn fallen_silent() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, Silence))
 }
 

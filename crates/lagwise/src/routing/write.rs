@@ -18,6 +18,13 @@ use crate::route::Route;
 use crate::router::Shared;
 use crate::transaction::{Ending, Transaction};
 
+/// A connection to the primary, which the caller asked for.
+pub(crate) async fn write<DB: Backend>(
+    caller: Caller<'_, DB>,
+) -> Result<WriteConnection<DB>, Error> {
+    write_because(caller, Reason::Write).await
+}
+
 /// A connection to the primary.
 #[tracing::instrument(
     name = "lagwise.write",
@@ -26,15 +33,16 @@ use crate::transaction::{Ending, Transaction};
     skip_all,
     fields(lagwise.node, lagwise.reason)
 )]
-pub(crate) async fn write<DB: Backend>(
+pub(crate) async fn write_because<DB: Backend>(
     caller: Caller<'_, DB>,
+    reason: Reason,
 ) -> Result<WriteConnection<DB>, Error> {
     let node = primary(caller.shared)?;
     let lease = connect(caller.shared, &node).await?;
     Ok(WriteConnection::new(
         caller.shared,
         lease.lease,
-        route(&node),
+        route(&node, reason),
         caller.session,
     ))
 }
@@ -57,9 +65,28 @@ pub(crate) async fn begin<DB: Backend>(
         session: caller.session,
         sticky_window: caller.shared.policy.sticky_window,
     };
-    Transaction::begin(lease.lease, statement, route(&node), ending)
+    Transaction::begin(lease.lease, statement, route(&node, Reason::Write), ending)
         .await
-        .map_err(|error| failed(caller.shared, &node, error))
+        .map_err(|error| account(caller.shared, &node, error))
+}
+
+/// A transaction of the driver's own on the primary. Nobody sees it end, so its session trusts no
+/// replica any longer.
+pub(crate) async fn begin_unseen<DB: Backend>(
+    caller: Caller<'_, DB>,
+) -> Result<sqlx::Transaction<'static, DB>, Error> {
+    let node = primary(caller.shared)?;
+    let lease = connect(caller.shared, &node).await?;
+    if let Some(session) = &caller.session {
+        session.bind_to_primary();
+        observe::session_bound();
+    }
+    let (connection, _in_flight) = lease.lease.into_parts();
+    let transaction = sqlx::Transaction::begin(connection, None)
+        .await
+        .map_err(|error| account(caller.shared, &node, error))?;
+    route(&node, Reason::Write);
+    Ok(transaction)
 }
 
 /// The node that accepts writes, as far as is known. One that cannot be asked is still tried: the
@@ -89,12 +116,12 @@ pub(super) async fn connect<DB: Backend>(
             node: Arc::clone(node),
             lease,
         }),
-        Err(error) => Err(failed(shared, node, error)),
+        Err(error) => Err(account(shared, node, error)),
     }
 }
 
 /// Accounts for an error of a node.
-pub(super) fn failed<DB: Backend>(
+pub(super) fn account<DB: Backend>(
     shared: &Shared<DB>,
     node: &Arc<Node<DB>>,
     error: sqlx::Error,
@@ -109,11 +136,11 @@ pub(super) fn failed<DB: Backend>(
     Error::on_node(node.name(), error)
 }
 
-fn route<DB: Backend>(node: &Node<DB>) -> Route {
+fn route<DB: Backend>(node: &Node<DB>, reason: Reason) -> Route {
     let route = Route {
         node: Arc::clone(node.name()),
         role: Role::Primary,
-        reason: Reason::Write,
+        reason,
         staleness: Duration::ZERO,
         waited: Duration::ZERO,
         retried: false,

@@ -1,0 +1,180 @@
+//! Runs a statement whose results are handed over one by one.
+//!
+//! Until the first one, what failed on one node can be run on another; after it, the caller has seen
+//! a part and hears of the failure. What the stream holds, the connection and the session's open read
+//! or write, it holds until it ends or is dropped.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use futures_core::stream::BoxStream;
+use lagwise_core::{Reason, Sight};
+use sqlx::SqlStr;
+
+use super::way::{Origin, Way};
+use super::{Item, Statement};
+use crate::backend::{Backend, Fault};
+use crate::connection::{ReadConnection, WriteConnection};
+use crate::observe;
+use crate::options::ReadOptions;
+use crate::routing::{self, Failed, Search};
+
+/// The results of a statement, run where it belongs, as far as `keep` keeps them.
+pub(super) fn stream<'e, DB, T>(
+    origin: Origin<DB>,
+    statement: Result<Statement<DB>, sqlx::Error>,
+    keep: fn(Item<DB>) -> Option<T>,
+) -> BoxStream<'e, Result<T, sqlx::Error>>
+where
+    DB: Backend,
+    T: Send + 'e,
+{
+    Box::pin(try_stream! {
+        let statement = statement?;
+        let mut route = Attempts::new(&origin, statement.sql.clone())?;
+        loop {
+            let mut connection = route.connect().await?;
+            let mut handed_out = false;
+            let outcome = {
+                let mut silence = pin!(routing::end_of(&origin.shared, connection.sight()));
+                let mut items = DB::fetch_many_on(connection.driver(), statement.clone());
+                loop {
+                    let item = tokio::select! {
+                        biased;
+                        item = next(&mut items) => item.transpose(),
+                        () = &mut silence => Err(routing::fallen_silent()),
+                    };
+                    match item {
+                        Ok(None) => break Ok(()),
+                        Err(error) => break Err(error),
+                        Ok(Some(item)) => {
+                            if let Some(item) = keep(item) {
+                                if !handed_out {
+                                    handed_out = true;
+                                    route.learn(None);
+                                }
+                                yield item;
+                            }
+                        }
+                    }
+                }
+            };
+            if route.ended(connection, outcome, handed_out)? {
+                break;
+            }
+        }
+    })
+}
+
+/// The next item of a stream.
+pub(super) async fn next<T>(stream: &mut BoxStream<'_, T>) -> Option<T> {
+    poll_fn(|context| stream.as_mut().poll_next(context)).await
+}
+
+/// A connection for a statement.
+enum Connected<DB: Backend> {
+    Read(ReadConnection<DB>),
+    Write(WriteConnection<DB>),
+}
+
+impl<DB: Backend> Connected<DB> {
+    fn driver(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Read(connection) => connection,
+            Self::Write(connection) => connection,
+        }
+    }
+
+    fn sight(&self) -> Option<Sight> {
+        match self {
+            Self::Read(connection) => connection.sight(),
+            Self::Write(_) => None,
+        }
+    }
+}
+
+/// The attempts at one statement.
+struct Attempts<'a, DB: Backend> {
+    origin: &'a Origin<DB>,
+    sql: SqlStr,
+    next: Next<'a, DB>,
+}
+
+enum Next<'a, DB: Backend> {
+    /// Wherever the search leads.
+    Read(Search<'a, DB>),
+    /// The primary, for a reason; and the replica that has refused the statement, if one has.
+    Primary(Reason, Option<Arc<str>>),
+}
+
+impl<'a, DB: Backend> Attempts<'a, DB> {
+    fn new(origin: &'a Origin<DB>, sql: SqlStr) -> Result<Self, sqlx::Error> {
+        let next = match origin.way(sql.as_str())? {
+            Way::Read => Next::Read(Search::new(origin.caller(), ReadOptions::new())),
+            Way::Primary(reason) => Next::Primary(reason, None),
+        };
+        Ok(Self { origin, sql, next })
+    }
+
+    async fn connect(&mut self) -> Result<Connected<DB>, sqlx::Error> {
+        match &mut self.next {
+            Next::Read(search) => Ok(Connected::Read(search.run().await?)),
+            Next::Primary(reason, _) => {
+                let connection = routing::write_because(self.origin.caller(), *reason).await?;
+                Ok(Connected::Write(connection))
+            }
+        }
+    }
+
+    /// Whether the statement has ended; if not, it is tried again.
+    fn ended(
+        &mut self,
+        connection: Connected<DB>,
+        outcome: Result<(), sqlx::Error>,
+        handed_out: bool,
+    ) -> Result<bool, sqlx::Error> {
+        match connection {
+            Connected::Read(connection) => match outcome {
+                Ok(()) => Ok(true),
+                Err(error) => self.read_failed(connection, error, handed_out),
+            },
+            Connected::Write(connection) => {
+                self.learn(outcome.as_ref().err());
+                connection.end(outcome).map(|()| true)
+            }
+        }
+    }
+
+    fn read_failed(
+        &mut self,
+        connection: ReadConnection<DB>,
+        error: sqlx::Error,
+        handed_out: bool,
+    ) -> Result<bool, sqlx::Error> {
+        let failed = Failed::on(connection, error);
+        let Next::Read(search) = &mut self.next else {
+            return Err(failed.error);
+        };
+        if handed_out {
+            return Err(search.give_up(failed).into());
+        }
+        if failed.is_refusal::<DB>() {
+            observe::statement_refused(&failed.node);
+            self.next = Next::Primary(Reason::RefusedByReplica, Some(failed.node));
+        } else {
+            search.forgive(failed)?;
+        }
+        Ok(false)
+    }
+
+    /// Remembers a statement that a replica refused, unless the primary refuses it likewise.
+    fn learn(&self, error: Option<&sqlx::Error>) {
+        if let Next::Primary(_, Some(replica)) = &self.next
+            && error.is_none_or(|error| DB::fault(error) != Fault::ReplicaRefuses)
+        {
+            self.origin.shared.learn_refusal(replica, self.sql.as_str());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Keeps what the router knows of the database's objects up to date.
+//!
+//! Functions that write, unlogged tables and the like cannot be told from a statement's text. They
+//! are read when a primary is found, then whenever something about them has changed, and at once
+//! when a replica has refused a statement: that shows that something was not known. No statement
+//! waits for it: until an object is known, what names it goes to the primary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lagwise_core::CatalogObject;
+use sqlx::ConnectOptions as _;
+use tokio::sync::Notify;
+
+use crate::backend::Backend;
+use crate::node::Node;
+use crate::observe;
+use crate::publish::Published;
+use crate::statements::Statements;
+
+/// The task that reads the catalog.
+pub(crate) struct CatalogReader<DB: Backend> {
+    pub(crate) nodes: Vec<Arc<Node<DB>>>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) statements: Arc<Statements>,
+    /// Rung when a replica has refused a statement.
+    pub(crate) refused: Arc<Notify>,
+    pub(crate) interval: Duration,
+    /// What the database said of its objects as a whole when they were last read.
+    pub(crate) mark: Option<String>,
+}
+
+impl<DB: Backend> CatalogReader<DB> {
+    pub(crate) async fn run(mut self) {
+        loop {
+            let node = self.source().await;
+            let pause = match tokio::time::timeout(TIMEOUT, self.refresh(&node)).await {
+                Ok(Ok(())) => self.interval,
+                Ok(Err(error)) => {
+                    observe::catalog_failed(node.name(), &error);
+                    self.interval.min(AFTER_FAILURE)
+                }
+                Err(_) => {
+                    observe::catalog_failed(node.name(), &sqlx::Error::PoolTimedOut);
+                    self.interval
+                }
+            };
+            tokio::time::sleep(AT_LEAST.min(pause)).await;
+            tokio::select! {
+                () = self.refused.notified() => {}
+                () = tokio::time::sleep(pause.saturating_sub(AT_LEAST)) => {}
+            }
+        }
+    }
+
+    /// The primary, which knows first; without one, any replica that can be read.
+    async fn source(&self) -> Arc<Node<DB>> {
+        let mut published = self.published.watch();
+        loop {
+            let snapshot = self.published.load();
+            let primary = snapshot.primary.filter(|_| snapshot.primary_lost.is_none());
+            let in_rotation = || {
+                let mut nodes = snapshot.nodes.iter();
+                nodes.find(|node| node.membership.is_in_rotation())
+            };
+            let id = primary.or_else(|| in_rotation().map(|node| node.id));
+            if let Some(node) = id.and_then(|id| self.nodes.get(id.index())) {
+                return Arc::clone(node);
+            }
+            published.changed().await;
+        }
+    }
+
+    /// Reads the objects if they have changed.
+    async fn refresh(&mut self, node: &Node<DB>) -> Result<(), sqlx::Error> {
+        let mut connection = node.monitor_options(TIMEOUT).connect().await?;
+        let mark = DB::catalog_mark(&mut connection).await?;
+        if self.mark.as_ref() != Some(&mark) {
+            let objects: Vec<CatalogObject> = DB::catalog(&mut connection).await?;
+            let count = objects.len();
+            if self.statements.take_in(objects) {
+                observe::catalog_changed(node.name(), count);
+            }
+            self.mark = Some(mark);
+        }
+        sqlx::Connection::close(connection).await
+    }
+}
+
+/// The server is told to give up after this long, too.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A failure is not news for long.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// However often replicas refuse something, the catalog is not read more often than this.
+const AT_LEAST: Duration = Duration::from_millis(500);
