@@ -62,7 +62,7 @@ const MARK: &str = "\
       UNION ALL SELECT 'y' || oid || ' ' || xmin FROM pg_policy \
       UNION ALL SELECT 'n' || oid || ' ' || nspname FROM pg_namespace \
         WHERE nspname !~ '^pg_(toast_)?temp_' \
-      UNION ALL SELECT 't' || oid || relname || relpersistence FROM pg_class \
+      UNION ALL SELECT 't' || oid || ' ' || relname || relpersistence::text FROM pg_class \
         WHERE oid >= 16384 AND (relkind IN ('f', 'v') OR relpersistence = 'u') \
       UNION ALL SELECT 'i' || inhrelid || ' ' || inhparent FROM pg_inherits \
     ) marks";
@@ -109,10 +109,11 @@ const OBJECTS: &str = "\
     UNION ALL \
     SELECT DISTINCT 'type', n.nspname::text, t.typname::text, false, false, NULL \
     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
-    WHERE EXISTS (SELECT FROM functions f WHERE f.writes \
+    WHERE t.oid >= 16384 AND ( \
+      EXISTS (SELECT FROM functions f WHERE f.writes \
         AND f.oid IN (t.typinput, t.typoutput, t.typreceive, t.typsend)) \
       OR EXISTS (SELECT FROM pg_cast k JOIN functions f ON f.oid = k.castfunc \
-        WHERE f.writes AND t.oid IN (k.castsource, k.casttarget)) \
+        WHERE f.writes AND t.oid IN (k.castsource, k.casttarget))) \
     UNION ALL \
     SELECT DISTINCT 'relation', n.nspname::text, c.relname::text, r.is_foreign, false, NULL \
     FROM relations r JOIN pg_class c ON c.oid = r.oid JOIN schemas n ON n.oid = c.relnamespace \
