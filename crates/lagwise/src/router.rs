@@ -433,8 +433,8 @@ impl<DB: Backend> Shared<DB> {
     pub(crate) fn learn_refusal(&self, node: &Arc<str>, sql: &str) {
         if self.statements.learn_refusal(sql) {
             observe::refusal_learned(node, sql);
-            self.refused.notify_one();
         }
+        self.refused.notify_one();
     }
 
     /// The cost of every node at an instant.

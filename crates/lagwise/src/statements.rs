@@ -1,9 +1,9 @@
 //! What the router knows of statements: the verdicts on texts, the catalog they rest on, and the
 //! texts that a replica has refused.
 //!
-//! A text is looked through once for each catalog. A new catalog comes with an empty memory of
-//! verdicts, so that none outlives what it rested on; what a replica refused stays refused. Nothing
-//! here grows with the number of texts.
+//! A text is looked through once for each catalog. A new catalog comes with an empty memory, so that
+//! no verdict outlives what it rested on: a table that was unlogged may have become an ordinary one.
+//! Nothing here grows with the number of texts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,8 +43,6 @@ pub enum BoundStatements {
 /// What a router knows of statements.
 pub(crate) struct Statements {
     knowledge: ArcSwap<Knowledge>,
-    /// Texts that a replica has refused as writes.
-    refused: Verdicts,
     /// Texts that have been warned of.
     warned: Verdicts,
     settings: Settings,
@@ -58,11 +56,13 @@ pub(crate) struct Settings {
     pub(crate) overrides: Overrides,
 }
 
-/// A catalog, and the verdicts that rest on it.
+/// A catalog, and what rests on it.
 #[derive(Debug)]
 struct Knowledge {
     catalog: Catalog,
     verdicts: Verdicts,
+    /// Texts that a replica has refused as writes. A flood of other texts cannot evict them.
+    refused: Verdicts,
 }
 
 impl Knowledge {
@@ -70,6 +70,7 @@ impl Knowledge {
         Self {
             catalog,
             verdicts: memory(),
+            refused: memory(),
         }
     }
 }
@@ -79,7 +80,6 @@ impl Statements {
         let catalog = Catalog::new([], &settings.overrides);
         Self {
             knowledge: ArcSwap::from_pointee(Knowledge::of(catalog)),
-            refused: memory(),
             warned: memory(),
             settings,
         }
@@ -95,7 +95,7 @@ impl Statements {
         if let Some(verdict) = knowledge.verdicts.get(sql) {
             return verdict;
         }
-        let verdict = self
+        let verdict = knowledge
             .refused
             .get(sql)
             .unwrap_or_else(|| DB::classify(sql, &knowledge.catalog).verdict);
@@ -133,11 +133,12 @@ impl Statements {
         }
     }
 
-    /// Remembers that a replica has refused a text. Returns whether that is new.
+    /// Remembers that a replica has refused a text. Returns whether that is worth a warning.
     pub(crate) fn learn_refusal(&self, sql: &str) -> bool {
-        let new = self.refused.insert(sql, Verdict::Write);
-        self.knowledge.load().verdicts.put(sql, Verdict::Write);
-        new
+        let knowledge = self.knowledge.load();
+        knowledge.refused.put(sql, Verdict::Write);
+        knowledge.verdicts.put(sql, Verdict::Write);
+        self.warned.insert(sql, Verdict::Write)
     }
 
     /// Takes in what the database holds now. Returns whether that has changed.

@@ -122,6 +122,10 @@ fn fault_of(code: &str, routine: Option<&str>) -> Fault {
         // A conflict with replay (a serialization failure or a deadlock, to a reader on a standby),
         // or no connection slot left.
         "40001" | "40P01" | "53300" => Fault::Busy,
+        // Not refusals: a plan that was prepared before a table changed, and a materialized view
+        // that is empty until its refresh is replayed.
+        "0A000" if routine == Some("RevalidateCachedQuery") => Fault::Busy,
+        "55000" if routine == Some("ExecOpenScanRelation") => Fault::Busy,
         // A write in a read-only transaction, and what a server in recovery cannot do at all.
         "25006" | "0A000" | "55000" => Fault::ReplicaRefuses,
         // An internal error, raised where something was about to be written after all. Its text is
@@ -252,6 +256,8 @@ mod tests {
         ] {
             assert_eq!(fault_of(code, None), fault, "{code}");
         }
+        let stale_plan = fault_of("0A000", Some("RevalidateCachedQuery"));
+        assert_eq!(stale_plan, Fault::Busy, "the statement is no write");
         let internal = |routine| fault_of("XX000", Some(routine));
         assert_eq!(internal("GetNewObjectId"), Fault::ReplicaRefuses);
         assert_eq!(internal("heap_update"), Fault::Statement, "a real one");
