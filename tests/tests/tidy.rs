@@ -49,7 +49,7 @@ const RULES: [(&str, Rule, &str); 9] = [
 type Rule = fn(&File) -> Vec<Breach>;
 
 /// Which of our crates a crate may import, and what it must not import whoever wrote it.
-const ARROWS: [Arrow; 4] = [
+const ARROWS: [Arrow; 6] = [
     Arrow {
         folder: "crates/lagwise-core/",
         imports: &[],
@@ -63,8 +63,20 @@ const ARROWS: [Arrow; 4] = [
         never: &[],
     },
     Arrow {
+        folder: "crates/lagwise-cli/",
+        imports: &["lagwise", "lagwise-core"],
+        in_tests: &["lagwise-testkit"],
+        never: &[],
+    },
+    Arrow {
         folder: "crates/lagwise-testkit/",
         imports: &[],
+        in_tests: &[],
+        never: &[],
+    },
+    Arrow {
+        folder: "fuzz/",
+        imports: &["lagwise-core"],
         in_tests: &[],
         never: &[],
     },
@@ -83,14 +95,17 @@ struct Arrow {
     never: &'static [&'static str],
 }
 
-/// Every crate of the workspace, as a manifest names it.
-const OURS: [&str; 7] = [
+/// Every crate of ours, as a manifest names it.
+const OURS: [&str; 10] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
+    "lagwise-cli",
     "lagwise-demo",
+    "lagwise-notes",
     "lagwise-tests",
     "lagwise-benches",
+    "lagwise-fuzz",
     "xtask",
 ];
 
@@ -590,6 +605,31 @@ fn the_router_depends_on_the_core_and_in_tests_on_the_kit() {
         "[dependencies]\nlagwise-testkit.workspace = true\n",
         &[2],
     );
+}
+
+#[test]
+fn the_command_line_depends_on_the_router_and_the_core_and_in_tests_on_the_kit() {
+    let (rule, path) = ("manifest arrows", "crates/lagwise-cli/Cargo.toml");
+    let both = "lagwise.workspace = true\nlagwise-core.workspace = true\n";
+    check(rule, path, &format!("[dependencies]\n{both}"), &[]);
+    let kit = "dependencies]\nlagwise-testkit.workspace = true\n";
+    check(rule, path, &format!("[dev-{kit}"), &[]);
+    check(rule, path, &format!("[{kit}"), &[2]);
+}
+
+#[test]
+fn the_router_does_not_know_of_its_command_line() {
+    let (rule, path) = ("manifest arrows", "crates/lagwise/Cargo.toml");
+    let text = "[dev-dependencies]\nlagwise-cli.workspace = true\n";
+    check(rule, path, text, &[2]);
+}
+
+#[test]
+fn the_fuzzer_depends_on_the_core_alone() {
+    let (rule, path) = ("manifest arrows", "fuzz/Cargo.toml");
+    let core = "[dependencies]\nlagwise-core = { path = \"../crates/lagwise-core\" }\n";
+    check(rule, path, core, &[]);
+    check(rule, path, &format!("{core}lagwise = \"0.1\"\n"), &[3]);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::{fmt, io};
 
+use crate::fuzz;
+
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The program is missing, or the system refused to start it.
@@ -19,7 +21,15 @@ pub(crate) enum Failure {
     NoServer,
     /// The packages were installed, and still there is no server.
     StillNoServer { cause: Option<Box<Self>> },
-    /// A file that the installation needs could not be written.
+    /// The fuzzing engine cannot be built.
+    NoCompiler,
+    /// `rustc` does not say what it compiles for.
+    NoHost,
+    /// Fuzzing found an input that it keeps in this file.
+    LawBroken { input: PathBuf },
+    /// A file that was asked for is not there.
+    NotRead { file: PathBuf, source: io::Error },
+    /// A file that a command needs could not be written.
     NotWritten { file: PathBuf, source: io::Error },
 }
 
@@ -51,6 +61,20 @@ impl fmt::Display for Failure {
                 "apt-get installed `postgresql`, and none of its folders holds a complete server \
                  of a supported version\n\n{NO_SERVER}",
             ),
+            Self::NoCompiler => f.write_str(fuzz::NO_COMPILER),
+            Self::NoHost => f.write_str(
+                "`rustc --print=host-tuple` says nothing: is Rust 1.94 or newer installed?",
+            ),
+            Self::LawBroken { input } => write!(
+                f,
+                "`{0}` breaks the law that is named above; judge it again with\n  \
+                 cargo xtask fuzz --replay {0}\n\
+                 and once it is mended, keep it among the seeds in fuzz/seeds/classify",
+                input.display(),
+            ),
+            Self::NotRead { file, source } => {
+                write!(f, "`{}` could not be read: {source}", file.display())
+            }
             Self::NotWritten { file, source } => {
                 write!(f, "`{}` could not be written: {source}", file.display())
             }

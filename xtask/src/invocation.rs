@@ -4,6 +4,7 @@
 //! wherever `cargo xtask` was called.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::stderr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,17 @@ impl Invocation {
     /// Runs it to its end with nothing to read, and with everything it prints on standard error.
     pub(crate) fn run_aside(&self) -> Result<(), Failure> {
         self.finish(self.command().stdin(Stdio::null()).stdout(stderr()))
+    }
+
+    /// Runs it to its end with nothing to read, and with everything it prints in a file.
+    pub(crate) fn run_into(&self, file: &Path) -> Result<(), Failure> {
+        let both = File::create(file).and_then(|log| Ok((log.try_clone()?, log)));
+        let (out, err) = both.map_err(|source| Failure::NotWritten {
+            file: file.to_path_buf(),
+            source,
+        })?;
+        let mut command = self.command();
+        self.finish(command.stdin(Stdio::null()).stdout(out).stderr(err))
     }
 
     /// Runs it unseen, and says whether it succeeded.
@@ -136,12 +148,15 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-fn root() -> PathBuf {
+/// The repository.
+pub(crate) fn root() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).to_path_buf()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{env, fs, process};
+
     use super::Invocation;
     use crate::failure::Failure;
 
@@ -163,6 +178,16 @@ mod tests {
             failure.to_string(),
             "`sh -c 'exit 7'` failed: exit status: 7"
         );
+    }
+
+    #[test]
+    fn what_a_program_says_is_in_the_file_also_when_it_fails() {
+        let file = env::temp_dir().join(format!("lagwise-xtask-{}-said", process::id()));
+        let said = Invocation::new("sh", ["-c", "echo one; echo two >&2; exit 7"]).run_into(&file);
+        assert!(matches!(said, Err(Failure::Refused { .. })), "{said:?}");
+        let text = fs::read_to_string(&file).expect("it was written");
+        assert_eq!(text, "one\ntwo\n");
+        fs::remove_file(file).expect("it is ours");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | bench`.
+//! The project's own commands: `cargo xtask demo | test | fuzz | bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -7,6 +7,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,7 @@ use crate::step::Step;
 mod clock;
 mod console;
 mod failure;
+mod fuzz;
 mod invocation;
 mod postgres;
 mod step;
@@ -49,7 +51,22 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         step: Option<Step>,
     },
-    /// Measures what a decision costs.
+    /// Invents statements, and looks for one that the classifier gets wrong.
+    Fuzz {
+        /// How long to look, in seconds.
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 60,
+            conflicts_with = "replay"
+        )]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Judges the text in this file, and no other.
+        #[arg(long, value_name = "FILE")]
+        replay: Option<PathBuf>,
+    },
+    /// Measures what a decision costs, and what routing by text does.
     #[command(disable_help_flag = true)]
     Bench {
         /// Passed to `cargo bench` as they are.
@@ -62,6 +79,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { arguments } => demo(arguments),
         Command::Test { step } => test::run(step),
+        Command::Fuzz {
+            replay: Some(file), ..
+        } => fuzz::replay(&file),
+        Command::Fuzz { seconds, .. } => fuzz::explore(seconds),
         Command::Bench { .. } => bench(after_command(env::args_os())),
     };
     match outcome {
@@ -121,6 +142,24 @@ mod tests {
         {
             Command::Demo { arguments } => assert_eq!(arguments, line[2..]),
             other => panic!("{other:?} is not the demo"),
+        }
+    }
+
+    #[test]
+    fn a_search_has_a_length_or_one_input() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        for line in [
+            "xtask fuzz",
+            "xtask fuzz --seconds 9",
+            "xtask fuzz --replay f",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        for line in [
+            "xtask fuzz --seconds 0",
+            "xtask fuzz --seconds 9 --replay f",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Doctests,
     /// The documentation has no broken link.
     Docs,
+    /// No invented statement breaks a law of the classifier.
+    Fuzz,
     /// Licenses, advisories and duplicates among the dependencies.
     Dependencies,
 }
@@ -33,17 +35,20 @@ pub(crate) enum Need {
     Nothing,
     Postgres,
     /// Without it the step is skipped, and the summary says so.
+    CxxCompiler,
+    /// Without it the step is skipped, and the summary says so.
     CargoDeny,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Format,
         Self::Lint,
         Self::Features,
         Self::Tests,
         Self::Doctests,
         Self::Docs,
+        Self::Fuzz,
         Self::Dependencies,
     ];
 
@@ -55,6 +60,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Doctests => "doctests",
             Self::Docs => "docs",
+            Self::Fuzz => "fuzz",
             Self::Dependencies => "dependencies",
         }
     }
@@ -63,13 +69,18 @@ impl Step {
         match self {
             Self::Format | Self::Lint | Self::Features | Self::Docs => Need::Nothing,
             Self::Tests | Self::Doctests => Need::Postgres,
+            Self::Fuzz => Need::CxxCompiler,
             Self::Dependencies => Need::CargoDeny,
         }
     }
 
     pub(crate) fn invocations(self) -> Vec<Invocation> {
         match self {
-            Self::Format => vec![Invocation::cargo(["fmt", "--all", "--check"])],
+            Self::Format => vec![
+                Invocation::cargo(["fmt", "--all", "--check"]),
+                // A workspace of its own.
+                Invocation::cargo(["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]),
+            ],
             Self::Lint => vec![Invocation::cargo([
                 "clippy",
                 "--workspace",
@@ -89,6 +100,8 @@ impl Step {
                 ])
                 .with_env("RUSTDOCFLAGS", "-D warnings"),
             ],
+            // As long as nobody minds; who changes the classifier runs it for longer.
+            Self::Fuzz => vec![Invocation::cargo(["xtask", "fuzz", "--seconds=20"])],
             Self::Dependencies => vec![Invocation::cargo([
                 "deny", "check", "bans", "licenses", "sources",
             ])],

@@ -9,7 +9,7 @@ use crate::clock::Started;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::step::{Need, Step};
-use crate::{console, postgres};
+use crate::{console, fuzz, postgres};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -55,20 +55,23 @@ pub(crate) fn run(only: Option<Step>) -> Result<(), Failure> {
 
 fn perform(step: Step) -> Result<Outcome, Failure> {
     match step.need() {
-        Need::Nothing => {}
         Need::Postgres => postgres::ensure()?,
-        Need::CargoDeny => {
-            if !Invocation::cargo(["deny", "--version"]).succeeds() {
-                let why = "cargo-deny is not installed: `cargo install --locked cargo-deny`";
-                console::say(&format!("skipped: {why}"));
-                return Ok(Outcome::Skipped(why));
-            }
+        Need::CxxCompiler if !fuzz::has_compiler() => return Ok(skip(fuzz::NO_COMPILER)),
+        Need::CargoDeny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
+            let why = "cargo-deny is not installed: `cargo install --locked cargo-deny`";
+            return Ok(skip(why));
         }
+        Need::Nothing | Need::CxxCompiler | Need::CargoDeny => {}
     }
     for invocation in step.invocations() {
         invocation.run()?;
     }
     Ok(Outcome::Passed)
+}
+
+fn skip(why: &'static str) -> Outcome {
+    console::say(&format!("skipped: {why}"));
+    Outcome::Skipped(why)
 }
 
 fn summary(steps: &[Step], records: &[Record]) -> String {

@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::router::RouterId;
 use crate::session::SessionState;
+use crate::shared::RouterId;
 
 #[derive(Clone, Debug)]
 struct Ambient {

@@ -2,151 +2,23 @@
 //!
 //! No message repeats a URL: it may hold a password. A node is named by its name.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Fallback, Monitor, NameError, NodeId, NodeSpec, Policy, Role, Weight};
-use sqlx::Pool;
-use sqlx::pool::PoolOptions;
+use lagwise_core::{Fallback, Monitor, NameError, Policy, Role};
 use tokio::sync::Notify;
 
 use crate::backend::Backend;
-use crate::backend::sealed::ConnectOptions;
 use crate::budget::{Budget, Purse};
 use crate::clock;
 use crate::error::Error;
 use crate::events::Announcer;
-use crate::lease::attentive;
-use crate::load::Load;
 use crate::monitor::{self, CatalogReader, Tasks};
-use crate::node::Node;
+use crate::node_config::{NodeConfig, connect_nodes};
 use crate::publish::Published;
-use crate::router::{Router, RouterId, Shared};
+use crate::router::Router;
+use crate::shared::{RouterId, Shared};
 use crate::statements::{BoundStatements, OutsideSession, Settings, Statements};
-
-/// One node of a router: where it is, and how it is to be treated.
-///
-/// A URL or a ready pool is enough; the rest has defaults.
-///
-/// ```no_run
-/// use lagwise::{NodeConfig, PgRouter};
-///
-/// # async fn example() -> Result<(), lagwise::Error> {
-/// let db = PgRouter::builder()
-///     .primary("postgres://app@db-1/app")
-///     .replica(NodeConfig::url("postgres://app@db-2/app").name("db-2").zone("eu-1a").weight(200))
-///     .zone("eu-1a")
-///     .connect()
-///     .await?;
-/// # Ok(()) }
-/// ```
-pub struct NodeConfig<DB: Backend> {
-    source: Source<DB>,
-    name: Option<String>,
-    weight: Weight,
-    zone: Option<Arc<str>>,
-    pool: Option<PoolOptions<DB>>,
-}
-
-enum Source<DB: Backend> {
-    Options(Box<ConnectOptions<DB>>),
-    Pool(Pool<DB>),
-    Url(String),
-}
-
-impl<DB: Backend> NodeConfig<DB> {
-    /// A node at a URL, in the form that the driver takes.
-    #[must_use]
-    pub fn url(url: impl Into<String>) -> Self {
-        Self::from_source(Source::Url(url.into()))
-    }
-
-    /// A node behind a pool that the application has made.
-    ///
-    /// The pool is used as it is. Because nothing is known of the age of its connections, each lease
-    /// of one on a replica costs a round trip more than with a pool that the router makes.
-    #[must_use]
-    pub fn pool(pool: Pool<DB>) -> Self {
-        Self::from_source(Source::Pool(pool))
-    }
-
-    /// A node reached by connect options.
-    #[must_use]
-    pub fn options(options: ConnectOptions<DB>) -> Self {
-        Self::from_source(Source::Options(Box::new(options)))
-    }
-
-    /// The node's name in events, metrics and messages. `primary`, `replica-1` and so on unless set.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Its share of the reads, relative to other replicas. 100 unless set; 0 serves only while nobody
-    /// else can.
-    #[must_use]
-    pub fn weight(mut self, weight: u16) -> Self {
-        self.weight = Weight::new(weight);
-        self
-    }
-
-    /// Where it stands. See [`RouterBuilder::zone`].
-    #[must_use]
-    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
-        self.zone = Some(zone.into());
-        self
-    }
-
-    /// The settings of its pool. Unless set, those of the driver, with an `acquire_timeout` of 1 s on
-    /// replicas and 5 s on the primary. A replica's `before_acquire` and `test_before_acquire` are set by the router.
-    #[must_use]
-    pub fn pool_options(mut self, options: PoolOptions<DB>) -> Self {
-        self.pool = Some(options);
-        self
-    }
-
-    fn from_source(source: Source<DB>) -> Self {
-        Self {
-            source,
-            name: None,
-            weight: Weight::default(),
-            zone: None,
-            pool: None,
-        }
-    }
-}
-
-impl<DB: Backend> From<&str> for NodeConfig<DB> {
-    fn from(url: &str) -> Self {
-        Self::url(url)
-    }
-}
-
-impl<DB: Backend> From<String> for NodeConfig<DB> {
-    fn from(url: String) -> Self {
-        Self::url(url)
-    }
-}
-
-impl<DB: Backend> From<Pool<DB>> for NodeConfig<DB> {
-    fn from(pool: Pool<DB>) -> Self {
-        Self::pool(pool)
-    }
-}
-
-impl<DB: Backend> fmt::Debug for NodeConfig<DB> {
-    /// Leaves out the URL and the pool, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeConfig")
-            .field("name", &self.name)
-            .field("weight", &self.weight)
-            .field("zone", &self.zone)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Builds a [`Router`].
 ///
@@ -188,6 +60,11 @@ impl<DB: Backend> RouterBuilder<DB> {
     pub fn replica(mut self, node: impl Into<NodeConfig<DB>>) -> Self {
         self.nodes.push((Role::Replica, node.into()));
         self
+    }
+
+    /// Replicas, one after the other.
+    pub fn replicas<N: Into<NodeConfig<DB>>>(self, nodes: impl IntoIterator<Item = N>) -> Self {
+        nodes.into_iter().fold(self, Self::replica)
     }
 
     /// The lag beyond which a replica takes no reads, and what is derived from it. 1 s unless set.
@@ -396,81 +273,6 @@ impl<DB: Backend> RouterBuilder<DB> {
             );
         }
         faults
-    }
-}
-
-/// Makes the nodes, in the order of their ids: the primary first.
-fn connect_nodes<DB: Backend>(
-    mut configs: Vec<(Role, NodeConfig<DB>)>,
-    faults: &mut Vec<String>,
-) -> Vec<Arc<Node<DB>>> {
-    configs.sort_by_key(|(role, _)| *role == Role::Replica);
-    let mut nodes: Vec<Arc<Node<DB>>> = Vec::new();
-    let mut urls: Vec<(String, String)> = Vec::new();
-    for (index, (role, config)) in (0_u16..).zip(configs) {
-        let name = config.name.clone().unwrap_or_else(|| match role {
-            Role::Replica => format!("replica-{index}"),
-            _ => "primary".to_owned(),
-        });
-        if nodes.iter().any(|node| **node.name() == *name) {
-            faults.push(format!(
-                "two nodes are named {name:?}: give each a name of its own"
-            ));
-        }
-        if let Source::Url(url) = &config.source {
-            match urls.iter().find(|(_, other)| other == url) {
-                Some((other, _)) => faults.push(format!(
-                    "{name} has the same URL as {other}: give each node once, at its own address"
-                )),
-                None => urls.push((name.clone(), url.clone())),
-            }
-        }
-        match connect_node(NodeId::new(index), role, &name, config) {
-            Ok(node) => nodes.push(Arc::new(node)),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    nodes
-}
-
-fn connect_node<DB: Backend>(
-    id: NodeId,
-    role: Role,
-    name: &str,
-    config: NodeConfig<DB>,
-) -> Result<Node<DB>, String> {
-    let mut spec = NodeSpec::new(name, role);
-    spec.weight = config.weight;
-    spec.zone = config.zone;
-    let pool_options = pool_options(role, config.pool);
-    let (pool, owned) = match config.source {
-        Source::Pool(pool) => (pool, false),
-        Source::Options(options) => (pool_options.connect_lazy_with(*options), true),
-        Source::Url(url) => {
-            let options = ConnectOptions::<DB>::from_str(&url)
-                .map_err(|error| format!("the URL of {name} is not one: {error}"))?;
-            (pool_options.connect_lazy_with(options), true)
-        }
-    };
-    Ok(Node {
-        id,
-        spec,
-        load: Arc::new(Load::new(clock::now())),
-        pool,
-        owned,
-    })
-}
-
-/// A replica that does not answer is out by the monitor's word, so reads wait for it only briefly.
-/// A write cannot be tried again, so the primary's connections are tested as the driver does.
-fn pool_options<DB: Backend>(role: Role, given: Option<PoolOptions<DB>>) -> PoolOptions<DB> {
-    match (role, given) {
-        (Role::Replica, Some(options)) => attentive(options),
-        (Role::Replica, None) => {
-            attentive(PoolOptions::new().acquire_timeout(Duration::from_secs(1)))
-        }
-        (_, Some(options)) => options,
-        (_, None) => PoolOptions::new().acquire_timeout(Duration::from_secs(5)),
     }
 }
 

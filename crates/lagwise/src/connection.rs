@@ -16,8 +16,8 @@ use crate::backend::{Backend, Fault};
 use crate::budget::Permit;
 use crate::lease::Lease;
 use crate::route::Route;
-use crate::router::Shared;
 use crate::session::{OpenRead, OpenWrite, SessionState};
+use crate::shared::Shared;
 
 /// A connection to read from.
 ///

@@ -14,7 +14,7 @@ use lagwise_core::Rejection;
 ///
 /// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
 /// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
-/// [`is_statement`](Self::is_statement), [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
+/// [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
@@ -62,12 +62,6 @@ impl Error {
         matches!(*self.0, Kind::Overloaded)
     }
 
-    /// The statement cannot be run by a router, and the message says what can be done instead.
-    #[must_use]
-    pub fn is_statement(&self) -> bool {
-        matches!(*self.0, Kind::Statement(_))
-    }
-
     /// The router was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -78,7 +72,8 @@ impl Error {
     ///
     /// Statements and transactions speak the driver's language, so that code written for a pool
     /// compiles and handles errors as before. What the router itself has to say travels inside of
-    /// [`sqlx::Error::Io`].
+    /// [`sqlx::Error::Io`]; that a statement cannot be run on a router is a
+    /// [`sqlx::Error::InvalidArgument`].
     ///
     /// ```
     /// fn status(error: &sqlx::Error) -> u16 {
@@ -157,10 +152,9 @@ impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         let kind = match *error.0 {
             Kind::Database { source, .. } => return source,
+            Kind::Statement(message) => return Self::InvalidArgument(message),
             Kind::Closed => io::ErrorKind::NotConnected,
-            Kind::Config(_) | Kind::UnknownNode(_) | Kind::Statement(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            Kind::Config(_) | Kind::UnknownNode(_) => io::ErrorKind::InvalidInput,
             Kind::NotReady { .. } => io::ErrorKind::TimedOut,
             Kind::NoPrimary | Kind::Overloaded | Kind::Unavailable { .. } => {
                 io::ErrorKind::ResourceBusy

@@ -74,6 +74,7 @@ mod lease;
 mod load;
 mod monitor;
 mod node;
+mod node_config;
 mod observe;
 mod options;
 mod publish;
@@ -81,6 +82,7 @@ mod route;
 mod router;
 mod routing;
 mod session;
+mod shared;
 mod statements;
 mod transaction;
 
@@ -91,11 +93,12 @@ pub use lagwise_core::{
 
 pub use self::backend::{Backend, read_catalog};
 pub use self::budget::Budget;
-pub use self::builder::{NodeConfig, RouterBuilder};
+pub use self::builder::RouterBuilder;
 pub use self::clock::now;
 pub use self::connection::{ReadConnection, WriteConnection};
 pub use self::error::Error;
 pub use self::events::{Events, Happened};
+pub use self::node_config::NodeConfig;
 pub use self::options::{ReadOptions, Within};
 pub use self::route::Route;
 pub use self::router::Router;
@@ -118,6 +121,8 @@ mod guides {
     mod readme {}
     #[doc = include_str!("../../../docs/consistency.md")]
     mod consistency {}
+    #[doc = include_str!("../../../docs/moving-from-pgpool.md")]
+    mod moving_from_pgpool {}
     #[doc = include_str!("../../../docs/statements.md")]
     mod statements {}
 }

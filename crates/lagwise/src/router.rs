@@ -3,32 +3,24 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{
-    Classification, Fallback, Instant, NodeId, NodeView, Role, Snapshot, ValidPolicy,
-};
+use lagwise_core::{Classification, NodeId, NodeView, Role, Snapshot};
 use sqlx::{Pool, SqlSafeStr};
-use tokio::sync::Notify;
-use tokio_util::sync::DropGuard;
 
 use crate::ambient;
 use crate::backend::Backend;
-use crate::budget::Purse;
 use crate::builder::RouterBuilder;
 use crate::connection::{ReadConnection, WriteConnection};
 use crate::error::Error;
-use crate::events::{Events, Subscriber};
-use crate::monitor::{Command, Orders, Tasks};
-use crate::node::Node;
+use crate::events::Events;
+use crate::monitor::Command;
 use crate::observe;
 use crate::options::ReadOptions;
-use crate::publish::Published;
 use crate::routing::{self, Caller};
 use crate::session::Session;
-use crate::statements::Statements;
+use crate::shared::{RouterId, Shared};
 use crate::transaction::Transaction;
 
 /// Routes statements over a primary and its replicas.
@@ -374,71 +366,5 @@ impl<DB: Backend> Clone for Router<DB> {
         Self {
             shared: Arc::clone(&self.shared),
         }
-    }
-}
-
-/// Tells routers apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RouterId(u64);
-
-impl RouterId {
-    pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        // Relaxed: the numbers need only differ.
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// What all clones of a router and all its sessions share.
-pub(crate) struct Shared<DB: Backend> {
-    pub(crate) id: RouterId,
-    pub(crate) nodes: Vec<Arc<Node<DB>>>,
-    /// The first of them, which is the primary as long as no other is known to be.
-    pub(crate) first: Arc<Node<DB>>,
-    pub(crate) policy: Arc<ValidPolicy>,
-    pub(crate) fallback: Fallback,
-    pub(crate) purse: Purse,
-    pub(crate) published: Arc<Published>,
-    pub(crate) statements: Arc<Statements>,
-    /// Rung when a replica has refused a statement.
-    pub(crate) refused: Arc<Notify>,
-    pub(crate) events: Subscriber,
-    pub(crate) orders: Orders,
-    pub(crate) tasks: Tasks,
-    /// Ends the tasks with the last handle.
-    pub(crate) _ends: DropGuard,
-}
-
-impl<DB: Backend> Shared<DB> {
-    pub(crate) fn node(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
-        self.nodes.get(id.index())
-    }
-
-    /// The pool of the node that accepts writes; of the one that should, while none is known to.
-    fn primary_pool(&self) -> &Pool<DB> {
-        let snapshot = self.published.load();
-        let primary = snapshot.primary.and_then(|id| self.nodes.get(id.index()));
-        &primary.unwrap_or(&self.first).pool
-    }
-
-    /// A request failed on a node as it would if the node had gone.
-    pub(crate) fn node_failed(&self, name: &str) {
-        if let Some(node) = self.nodes.iter().find(|node| **node.name() == *name) {
-            self.orders.give(Command::Suspect(node.id));
-            observe::node_failed(node.name());
-        }
-    }
-
-    /// A replica refused a statement as a write that the primary did not refuse likewise.
-    pub(crate) fn learn_refusal(&self, node: &Arc<str>, sql: &str) {
-        if self.statements.learn_refusal(sql) {
-            observe::refusal_learned(node, sql);
-        }
-        self.refused.notify_one();
-    }
-
-    /// The cost of every node at an instant.
-    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 {
-        move |id: NodeId| self.node(id).map_or(u64::MAX, |node| node.load.cost(now))
     }
 }

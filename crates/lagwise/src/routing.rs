@@ -16,8 +16,8 @@ pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
 pub(crate) use self::write::{begin, begin_unseen, write, write_because};
 use crate::backend::Backend;
-use crate::router::Shared;
 use crate::session::SessionState;
+use crate::shared::Shared;
 
 /// On whose behalf a request is routed.
 pub(crate) struct Caller<'a, DB: Backend> {

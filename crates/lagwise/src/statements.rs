@@ -95,10 +95,15 @@ impl Statements {
         if let Some(verdict) = knowledge.verdicts.get(sql) {
             return verdict;
         }
-        let verdict = knowledge
-            .refused
-            .get(sql)
-            .unwrap_or_else(|| DB::classify(sql, &knowledge.catalog).verdict);
+        let verdict = knowledge.refused.get(sql).unwrap_or_else(|| {
+            let classification = DB::classify(sql, &knowledge.catalog);
+            if classification.leaves_transaction_open {
+                // Whatever else it does, it must not run where nobody ends the transaction.
+                Verdict::Session
+            } else {
+                classification.verdict
+            }
+        });
         knowledge.verdicts.put(sql, verdict);
         verdict
     }

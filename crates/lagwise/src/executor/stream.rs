@@ -157,10 +157,17 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
         let Next::Read(search) = &mut self.next else {
             return Err(failed.error);
         };
+        let refused = failed.is_refusal::<DB>();
         if handed_out {
+            if refused {
+                // Too late for this time, but not for the next.
+                observe::statement_refused(&failed.node);
+                let shared = &self.origin.shared;
+                shared.learn_refusal(&failed.node, self.sql.as_str());
+            }
             return Err(search.give_up(failed).into());
         }
-        if failed.is_refusal::<DB>() {
+        if refused {
             observe::statement_refused(&failed.node);
             self.next = Next::Primary(Reason::RefusedByReplica, Some(failed.node));
         } else {

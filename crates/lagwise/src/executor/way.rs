@@ -7,9 +7,10 @@ use lagwise_core::{Reason, Verdict};
 use crate::ambient;
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::router::{Router, Shared};
+use crate::router::Router;
 use crate::routing::Caller;
 use crate::session::{Session, SessionState};
+use crate::shared::Shared;
 use crate::statements::OutsideSession;
 
 /// Where a statement comes from. It borrows nothing, so that what runs it does not either.

@@ -10,7 +10,7 @@ use lagwise_core::{Candidate, Lsn, Reached, Requirement, Sight, Standing, rechec
 use crate::backend::Backend;
 use crate::clock;
 use crate::lease::Leased;
-use crate::router::Shared;
+use crate::shared::Shared;
 
 /// What a confirmed connection is proved to show.
 #[derive(Clone, Copy, Debug)]

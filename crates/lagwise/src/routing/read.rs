@@ -24,8 +24,8 @@ use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Watcher;
 use crate::route::Route;
-use crate::router::Shared;
 use crate::session::SessionState;
+use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction};
 
 /// A connection for a read.

@@ -15,7 +15,7 @@ use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
-use crate::router::Shared;
+use crate::shared::Shared;
 
 /// Runs `work` on a node that meets the options; if that node fails, once more on another one.
 #[tracing::instrument(

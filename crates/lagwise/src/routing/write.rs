@@ -15,7 +15,7 @@ use crate::monitor::Command;
 use crate::node::Node;
 use crate::observe;
 use crate::route::Route;
-use crate::router::Shared;
+use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction};
 
 /// A connection to the primary, which the caller asked for.

@@ -1,0 +1,69 @@
+//! Why a command did not do all that it was asked to, in words for whoever asked.
+//!
+//! A message names the file or the server, what was wrong and the way out. It never holds a
+//! password: of a URL, only what is known not to be one is shown.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::printable::Printable;
+
+/// What was asked for cannot be meant.
+const USAGE: u8 = 2;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// `--url` is not one; its text may hold a password, and is not shown.
+    #[error("--url is no PostgreSQL URL: {fault}; write postgres://USER@HOST:PORT/DATABASE")]
+    Url { fault: &'static str },
+    /// The catalog is what the answers depend on, so there are none.
+    #[error(
+        "the catalog of {} could not be read: {}; check that the server is up and the URL right, \
+         or leave --url out to judge by what every server has built in",
+        Printable(.server),
+        Printable(.cause)
+    )]
+    Catalog { server: String, cause: String },
+    /// One input of several, the others were answered.
+    #[error("{} could not be read: {cause}", Printable(&.name.display().to_string()))]
+    Input { name: PathBuf, cause: InputFault },
+    /// Standard output is full, or not there.
+    #[error("standard output could not be written: {0}")]
+    Output(#[source] io::Error),
+    /// Each was complained of when it happened.
+    #[error("{} could not be answered", inputs(*.0))]
+    Unanswered(usize),
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputFault {
+    #[error("{0}; name a file that exists and may be read, or - for standard input")]
+    Io(#[from] io::Error),
+    #[error("it is not UTF-8; convert it, as `iconv -t utf-8` does")]
+    Encoding,
+    #[error(
+        "it is longer than {} MiB, and a file is one text; give statements as JSON lines",
+        .0 >> 20
+    )]
+    Long(usize),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Url { .. } => USAGE.into(),
+            Self::Catalog { .. } | Self::Input { .. } | Self::Output(_) | Self::Unanswered(_) => {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn inputs(count: usize) -> String {
+    match count {
+        1 => "one input".to_owned(),
+        _ => format!("{count} inputs"),
+    }
+}

@@ -1,0 +1,53 @@
+//! The command line of lagwise: `lagwise --help`.
+//!
+//! Each command is a module with its arguments and its work in it; here is only how one is chosen
+//! and how it ends. What a command finds goes to standard output, and what went wrong to standard
+//! error, without passwords.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod catalog;
+mod console;
+mod explain;
+mod failure;
+mod printable;
+
+/// Routes sqlx traffic over a PostgreSQL primary and its replicas.
+#[derive(Debug, Parser)]
+#[command(name = "lagwise", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Explain(explain::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Explain(arguments) => explain::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::complain(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,81 @@
+//! With the catalog of a real server, names mean what they mean there.
+
+use std::process::Command;
+
+use lagwise_testkit::Cluster;
+
+use crate::Outcome;
+use crate::binary::{Run, lagwise};
+
+const OBJECTS: &str = "
+    create table kept (id int);
+    create unlogged table unkept (id int);
+    create view over_kept as select id from kept;
+    create view over_unkept as select id from unkept;
+    create function touches(n int) returns int language sql volatile as 'select n';
+    create function doubles(n int) returns int language sql immutable as 'select 2 * n';
+    create view over_touches as select touches(id) from kept;
+";
+
+const STATEMENTS: [(&str, &str); 7] = [
+    ("select id from kept", "read"),
+    ("select id from unkept", "write"),
+    ("select id from over_kept", "read"),
+    ("select id from over_unkept", "write"),
+    ("select touches(1)", "write"),
+    ("select doubles(1)", "read"),
+    ("select * from public.over_touches", "write"),
+];
+
+fn explain(url: &str, options: &[&str]) -> Command {
+    let mut command = lagwise();
+    command.args(["explain", "--format", "jsonl", "--url", url]);
+    command.args(options);
+    command
+}
+
+#[tokio::test]
+async fn a_servers_functions_views_and_unlogged_tables_are_known() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    cluster.primary().execute(OBJECTS).await?;
+    cluster.wait_caught_up().await?;
+    let statements = STATEMENTS.map(|(statement, _)| statement);
+    let expected = STATEMENTS.map(|(_, verdict)| verdict);
+    for node in cluster.nodes() {
+        let run = ask(explain(&node.url(), &statements)).await?;
+        assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");
+        assert_eq!(run.verdicts()?, expected, "asked {}: {run:?}", node.name());
+    }
+
+    let overridden = ["--reads", "touches", "--writes", "kept"];
+    let both = ["select touches(1)", "select id from kept"];
+    let options = [&overridden[..], &both].concat();
+    let run = ask(explain(&cluster.primary().url(), &options)).await?;
+    assert_eq!(
+        run.verdicts()?,
+        ["read", "write"],
+        "overrides have the last word"
+    );
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_without_the_password() -> Outcome {
+    let cluster = Cluster::builder().replicas(0).start().await?;
+    let (address, password) = (cluster.primary().client_wire().address(), "s3cr3t");
+    let url = format!("postgres://postgres:{password}@{address}/no-such-database");
+    let run = ask(explain(&url, &["select 1"])).await?;
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{run:?}");
+    assert!(
+        run.err.contains(&format!("{address}/no-such-database")),
+        "{run:?}"
+    );
+    assert!(!run.err.contains(password), "{run:?}");
+    Ok(cluster.shutdown().await?)
+}
+
+/// Runs it aside: the addresses of the kit are served by the runtime of the test.
+async fn ask(mut command: Command) -> Outcome<Run> {
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    Run::new(&output)
+}

@@ -1,0 +1,1 @@
+select (t).danger, t.danger from t

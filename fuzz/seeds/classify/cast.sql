@@ -1,0 +1,1 @@
+select 'x'::public.thing, thing 'x', cast(1 as thing)

@@ -1,0 +1,1 @@
+select * from dblink('x', 'delete from t') as r(a int)

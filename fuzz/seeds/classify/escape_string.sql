@@ -1,0 +1,1 @@
+select E'it\'s; delete from t --', 'x'

@@ -1,0 +1,1 @@
+explain (analyze, buffers off) delete from t

@@ -1,0 +1,1 @@
+select * from (select id from t for no key share) as x

@@ -1,0 +1,1 @@
+select id from jobs order by id limit 1 for update skip locked

@@ -1,0 +1,1 @@
+/*+ lagwise:read */ delete from t

@@ -1,0 +1,1 @@
+select * into copy from t

@@ -1,0 +1,3 @@
+select 'a'
+-- between
+'b' as c

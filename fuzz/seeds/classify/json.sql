@@ -1,0 +1,1 @@
+select json_table(x, '$.a' columns (b int)) from t

@@ -1,0 +1,2 @@
+-- select update t set x = 1
+select 1

@@ -1,0 +1,1 @@
+select lo_import('/etc/passwd'), lo_get(1)

@@ -1,0 +1,1 @@
+select 'größe', "日本", é.ü from ﬀ

@@ -1,0 +1,1 @@
+select /* a /* b */ ; delete from t */ 1

@@ -1,0 +1,1 @@
+select now(), clock_timestamp(), random(), txid_current(), pg_backend_pid()

@@ -1,0 +1,1 @@
+select 'it\', delete from t; --'

@@ -1,0 +1,1 @@
+set local search_path to 'x'

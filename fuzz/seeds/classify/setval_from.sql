@@ -1,0 +1,1 @@
+select * from setval('s', 1)

@@ -1,0 +1,1 @@
+select 1; update t set x = 1

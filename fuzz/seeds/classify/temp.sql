@@ -1,0 +1,1 @@
+select * from pg_temp.t, pg_my_temp_schema()

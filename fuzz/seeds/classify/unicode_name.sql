@@ -1,0 +1,1 @@
+select U&"\006eextval"('s')

@@ -1,0 +1,1 @@
+with gone as (delete from t returning id) select * from gone

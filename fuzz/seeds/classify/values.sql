@@ -1,0 +1,1 @@
+values (1, (select max(id) from t)), (2, default)

@@ -1,0 +1,1 @@
+select rank() over (partition by a order by b) filter (where c) from t
