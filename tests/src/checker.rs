@@ -121,6 +121,61 @@ impl Chronicle {
         Ok(version)
     }
 
+    /// Writes a register in a session by a statement of its own, and enters it.
+    pub async fn write_by_statement(
+        &self,
+        session: usize,
+        db: &PgSession,
+        key: i32,
+    ) -> Outcome<i64> {
+        let began = lagwise::now();
+        let nonce = fastrand::i64(1..);
+        let bumped = sqlx::query_scalar(BUMP).bind(key).bind(nonce);
+        let version = bumped.fetch_one(db).await?;
+        self.enter(Entry {
+            session,
+            key,
+            version,
+            nonce,
+            began,
+            ended: lagwise::now(),
+            read: None,
+        });
+        Ok(version)
+    }
+
+    /// Reads a register in a session by a statement of its own, and enters it. The server says which
+    /// one it is, by `here()`.
+    pub async fn read_by_statement(
+        &self,
+        session: usize,
+        db: &PgSession,
+        key: i32,
+    ) -> Outcome<i64> {
+        let began = lagwise::now();
+        let read = "select version, nonce, here() from registers where key = $1";
+        let row: (i64, i64, String) = sqlx::query_as(read).bind(key).fetch_one(db).await?;
+        let (version, nonce, node) = row;
+        let role = if node == "p" {
+            Role::Primary
+        } else {
+            Role::Replica
+        };
+        self.enter(Entry {
+            session,
+            key,
+            version,
+            nonce,
+            began,
+            ended: lagwise::now(),
+            read: Some(Place {
+                node: Arc::from(node),
+                role,
+            }),
+        });
+        Ok(version)
+    }
+
     /// Judges everything that was entered.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -173,14 +228,15 @@ impl Verdict {
 
 /// Adds one to a register, and returns its new version.
 pub async fn bump(connection: &mut PgConnection, key: i32, nonce: i64) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "update registers set version = version + 1, nonce = $2 where key = $1 returning version",
-    )
-    .bind(key)
-    .bind(nonce)
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar(BUMP)
+        .bind(key)
+        .bind(nonce)
+        .fetch_one(connection)
+        .await
 }
+
+const BUMP: &str =
+    "update registers set version = version + 1, nonce = $2 where key = $1 returning version";
 
 /// A register's version and nonce.
 pub async fn look(connection: &mut PgConnection, key: i32) -> Result<(i64, i64), sqlx::Error> {

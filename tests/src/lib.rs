@@ -10,7 +10,9 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod ear;
 pub mod observe;
+pub mod statements;
 pub mod workload;
 
 /// What a test and all its parts return: the first thing that went wrong.

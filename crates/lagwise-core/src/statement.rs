@@ -10,12 +10,10 @@
 mod cache;
 mod catalog;
 mod classify;
-mod redact;
 
 pub use cache::Verdicts;
 pub use catalog::{Catalog, CatalogObject, NameError, Overrides, RelationKind};
-pub use classify::{Because, Classification, classify};
-pub use redact::Redacted;
+pub use classify::{Because, Classification, Redacted, classify};
 
 /// Where a statement may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

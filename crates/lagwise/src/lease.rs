@@ -41,7 +41,10 @@ impl<DB: Backend> Lease<DB> {
         }));
         let outcome = acquire.await;
         let now = clock::now();
-        node.load.observe(now, now.since(asked));
+        // What it takes to open a connection says nothing of how fast the node answers.
+        if !matches!(outcome, Ok((_, None))) {
+            node.load.observe(now, now.since(asked));
+        }
         let (connection, age) = outcome?;
         // The pool took the age before now: the connection was there at least this long ago.
         let connected_by = age.map_or(now, |age| now.before(age));

@@ -27,7 +27,8 @@ impl Load {
     /// In-flight leases times peak latency.
     pub(crate) fn cost(&self, now: Instant) -> u64 {
         let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed));
-        self.latency().at(now).saturating_mul(in_flight + 1)
+        let latency = self.latency().at(now).max(ALIKE);
+        latency.saturating_mul(in_flight + 1)
     }
 
     /// How many leases are out.
@@ -66,12 +67,31 @@ impl Drop for InFlight {
 /// What a node of which no round trip is known counts as.
 const UNKNOWN: Duration = Duration::from_millis(1);
 
+/// Latencies below this are alike, in nanoseconds: between neighbors the fastest of many is chance,
+/// and must not get all the reads for it.
+const ALIKE: u64 = 1_000_000;
+
 /// How fast a bad latency is forgotten.
 const DECAY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_differences_in_latency_count_for_nothing() {
+        let now = Instant::from_nanos(1 << 40);
+        let [fast, slow, far] = [20, 900, 3000].map(|micros| {
+            let load = Load::new(now);
+            for later in 1..1000 {
+                let now = now.after(Duration::from_millis(later * 100));
+                load.observe(now, Duration::from_micros(micros));
+            }
+            load.cost(now.after(Duration::from_secs(100)))
+        });
+        assert_eq!(fast, slow);
+        assert!(far > 2 * slow, "{far} and {slow}");
+    }
 
     #[test]
     fn every_lease_that_is_out_makes_a_node_dearer_until_it_returns() {

@@ -3,13 +3,19 @@
 //! A test is named as the law that it checks. None passes where PostgreSQL is missing: the cluster's
 //! start fails then, and the test with it.
 
+mod acquire;
+mod attempts;
 mod bound;
+mod bypass;
+mod catalog;
 mod crash;
 mod divergence;
 mod executor;
 mod fallback;
+mod healing;
 mod lifecycle;
 mod monotonic;
+mod own_statements;
 mod own_writes;
 mod refusals;
 mod retry;
@@ -17,5 +23,6 @@ mod roles;
 mod rotation;
 mod scope;
 mod secrets;
+mod statements;
 mod transactions;
 mod unproved;

@@ -20,10 +20,12 @@ mod lexer;
 mod name;
 mod names;
 mod query;
+mod redact;
 mod scan;
 mod transaction;
 
 pub use because::Because;
+pub use redact::Redacted;
 
 pub(in crate::statement) use effects::{Effect, Origin, is_harmless, of_function};
 pub(in crate::statement) use lexer::names_in;

@@ -70,12 +70,15 @@ impl<DB: Backend> Prober<DB> {
     }
 
     async fn probe(&mut self) -> Result<Observation, ProbeFailure> {
+        let connected = self.line.is_some();
         let began = clock::now();
         let answer = tokio::time::timeout(self.timeout, self.ask()).await;
         let took = clock::now().since(began);
         let result = answer.unwrap_or(Err(ProbeFailure::Timeout));
         match result {
-            Ok(_) => self.node.load.observe(clock::now(), took),
+            // What it takes to connect says nothing of how fast the node answers.
+            Ok(_) if connected => self.node.load.observe(clock::now(), took),
+            Ok(_) => {}
             Err(_) => self.line = None,
         }
         observe::probed(self.node.name(), took, result.as_ref().err().copied());

@@ -7,6 +7,7 @@
 
 use lagwise_core::{Candidate, Lsn, Reached, Requirement, Sight, Standing, recheck, recheck_fresh};
 
+use super::run::fallen_silent;
 use crate::backend::Backend;
 use crate::clock;
 use crate::lease::Leased;
@@ -64,8 +65,12 @@ async fn confirm_fresh<DB: Backend>(
     candidate: Candidate,
     requirement: Requirement,
 ) -> Result<Confirmed, Doubt> {
-    let reading = DB::probe(&mut leased.lease, &mut None)
+    // A server that hangs says nothing, and must not be waited for.
+    let mut unknown = None;
+    let asked = DB::probe(&mut leased.lease, &mut unknown);
+    let reading = tokio::time::timeout(shared.policy.probe_timeout, asked)
         .await
+        .unwrap_or_else(|_| Err(fallen_silent()))
         .map_err(Doubt::Failed)?;
     // Taken after the question was answered, so that its samples reach past the answer.
     let snapshot = shared.published.load();

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
 use super::confirm::{Confirmed, Doubt, confirm};
-use super::run::Failed;
+use super::run::{Failed, end_of, fallen_silent, is_silence};
 use super::write::{account, connect, primary};
 use crate::backend::{Backend, Fault};
 use crate::clock;
@@ -57,11 +57,18 @@ pub(crate) async fn begin_read_only<DB: Backend>(
 ) -> Result<Transaction<DB>, Error> {
     let mut search = Search::new(caller, options);
     loop {
-        let (lease, route, guards) = search.run().await?.into_parts();
+        let connection = search.run().await?;
+        let sight = connection.sight();
+        let (lease, route, guards) = connection.into_parts();
         let statement = AssertSqlSafe(DB::BEGIN_READ_ONLY).into_sql_str();
         let ending = Ending::Read { _guards: guards };
-        let (node, on_replica) = (Arc::clone(&route.node), route.role == Role::Replica);
-        match Transaction::begin(lease, Some(statement), route, ending).await {
+        let (node, on_replica) = (Arc::clone(&route.node), sight.is_some());
+        let outcome = tokio::select! {
+            biased;
+            begun = Transaction::begin(lease, Some(statement), route, ending) => begun,
+            () = end_of(search.shared, sight) => Err(fallen_silent()),
+        };
+        match outcome {
             Ok(transaction) => return Ok(transaction),
             Err(error) => search.forgive(Failed {
                 node,
@@ -79,6 +86,15 @@ enum Decision {
     Refuse(Rejections),
     Try(Candidate, Reason),
     Wait,
+}
+
+/// What became of an attempt at a replica.
+enum Tried<DB: Backend> {
+    Opened(Box<ReadConnection<DB>>),
+    /// The connection falls short of what the read needs, and replay may make up for it.
+    NotYet,
+    /// The search goes on without the replica.
+    Failed,
 }
 
 /// One read's way through the nodes.
@@ -129,9 +145,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
                     continue;
                 }
             };
-            let found = self.try_replica(candidate, floor, reason).await?;
-            if let Some(connection) = found {
-                return Ok(connection);
+            match self.try_replica(candidate, floor, reason).await? {
+                Tried::Opened(connection) => return Ok(*connection),
+                Tried::NotYet => self.wait(&mut watcher, floor, now).await,
+                Tried::Failed => {}
             }
         }
     }
@@ -248,25 +265,37 @@ impl<'a, DB: Backend> Search<'a, DB> {
         self.waited += clock::now().since(now);
     }
 
-    /// Connects to a replica and confirms it; none if the search must go on without it.
+    /// Connects to a replica and confirms it.
     async fn try_replica(
         &mut self,
         candidate: Candidate,
         floor: Floor,
         reason: Reason,
-    ) -> Result<Option<ReadConnection<DB>>, Error> {
+    ) -> Result<Tried<DB>, Error> {
         let Some(node) = self.shared.node(candidate.node).cloned() else {
-            return Ok(None);
+            return Ok(Tried::Failed);
         };
         let requirement = self.request(floor).requirement;
         let mut leased = match node.lease().await {
             Ok(lease) => Leased { node, lease },
-            Err(error) => return self.forgive(on_replica(&node, error)).map(|()| None),
+            Err(error) => return self.failed_at(&node, error),
         };
         match confirm(self.shared, &mut leased, candidate, requirement).await {
-            Ok(confirmed) => Ok(self.open(leased, confirmed, reason)),
+            Ok(confirmed) => Ok(self
+                .open(leased, confirmed, reason)
+                .map_or(Tried::Failed, |connection| {
+                    Tried::Opened(Box::new(connection))
+                })),
             Err(Doubt::Failed(error)) => {
-                self.forgive(on_replica(&leased.node, error)).map(|()| None)
+                let node = Arc::clone(&leased.node);
+                if is_silence(&error) {
+                    leased.lease.discard();
+                }
+                self.failed_at(&node, error)
+            }
+            Err(Doubt::Behind) if clock::now() < self.wait_until => {
+                observe::doubted(leased.node.name());
+                Ok(Tried::NotYet)
             }
             Err(doubt) => {
                 if matches!(doubt, Doubt::Changed) {
@@ -274,9 +303,18 @@ impl<'a, DB: Backend> Search<'a, DB> {
                 }
                 observe::doubted(leased.node.name());
                 self.failed.push(candidate.node);
-                Ok(None)
+                Ok(Tried::Failed)
             }
         }
+    }
+
+    fn failed_at(&mut self, node: &Node<DB>, error: sqlx::Error) -> Result<Tried<DB>, Error> {
+        self.forgive(Failed {
+            node: Arc::clone(node.name()),
+            on_replica: true,
+            error,
+        })?;
+        Ok(Tried::Failed)
     }
 
     /// Opens the read in the session; none if the session has seen something newer meanwhile.
@@ -348,14 +386,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
             })
             .collect();
         Error::unavailable(named)
-    }
-}
-
-fn on_replica<DB: Backend>(node: &Node<DB>, error: sqlx::Error) -> Failed {
-    Failed {
-        node: Arc::clone(node.name()),
-        on_replica: true,
-        error,
     }
 }
 

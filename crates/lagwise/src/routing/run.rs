@@ -156,7 +156,7 @@ pub(crate) fn fallen_silent() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, Silence))
 }
 
-fn is_silence(error: &sqlx::Error) -> bool {
+pub(super) fn is_silence(error: &sqlx::Error) -> bool {
     let sqlx::Error::Io(error) = error else {
         return false;
     };

@@ -5,7 +5,7 @@
 //! created. The system catalogs are described in the PostgreSQL manual under "System Catalogs"; all
 //! that is read here anybody may read.
 
-use lagwise_core::{CatalogObject, RelationKind};
+use lagwise_core::{Catalog, CatalogObject, RelationKind};
 use sqlx::postgres::PgConnection;
 
 /// A text that changes when one of the objects does.
@@ -15,7 +15,10 @@ pub(super) async fn mark(connection: &mut PgConnection) -> Result<String, sqlx::
 
 /// The objects that matter.
 pub(super) async fn read(connection: &mut PgConnection) -> Result<Vec<CatalogObject>, sqlx::Error> {
-    let found: Vec<Found> = sqlx::query_as(OBJECTS).fetch_all(connection).await?;
+    let found: Vec<Found> = sqlx::query_as(OBJECTS)
+        .bind(KNOWN_EXTENSIONS)
+        .fetch_all(connection)
+        .await?;
     Ok(found.into_iter().filter_map(object).collect())
 }
 
@@ -28,6 +31,13 @@ fn object((kind, schema, name, first, second, definition): Found) -> Option<Cata
             schema,
             name,
             writes: first,
+            attribute: second,
+        },
+        // Volatile functions of these only read, and one that is not can write all the same.
+        "known function" => CatalogObject::Function {
+            writes: !Catalog::knows_as_read(&name),
+            schema,
+            name,
             attribute: second,
         },
         "operator" => CatalogObject::Operator { name },
@@ -49,6 +59,57 @@ fn object((kind, schema, name, first, second, definition): Found) -> Option<Cata
         _ => return None,
     })
 }
+
+/// The extensions that come with the server (PostgreSQL manual, appendix F), whose functions the core
+/// knows by name.
+const KNOWN_EXTENSIONS: &[&str] = &[
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dblink",
+    "dict_int",
+    "dict_xsyn",
+    "earthdistance",
+    "file_fdw",
+    "fuzzystrmatch",
+    "hstore",
+    "insert_username",
+    "intagg",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "moddatetime",
+    "old_snapshot",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_surgery",
+    "pg_trgm",
+    "pg_visibility",
+    "pg_walinspect",
+    "pgcrypto",
+    "pgrowlocks",
+    "pgstattuple",
+    "postgres_fdw",
+    "refint",
+    "seg",
+    "sslinfo",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+    "xml2",
+];
 
 /// Objects of the server itself have numbers below 16384 (`FirstNormalObjectId`). A row's `xmin`
 /// changes whenever the row does.
@@ -80,11 +141,16 @@ const OBJECTS: &str = "\
         AND nspname !~ '^pg_(toast|temp_|toast_temp_)' \
     ), \
     functions AS ( \
-      SELECT p.oid, n.nspname, p.proname, \
-        p.provolatile = 'v' OR coalesce(a.volatile, false) AS writes, \
+      SELECT p.oid, n.nspname, p.proname, e.objid IS NOT NULL AS known, \
+        (p.provolatile = 'v' OR coalesce(a.volatile, false)) AND e.objid IS NULL AS writes, \
         p.pronargs - p.pronargdefaults <= 1 AND coalesce(t.typtype = 'c', false) AS attribute \
       FROM pg_proc p JOIN schemas n ON n.oid = p.pronamespace \
       LEFT JOIN pg_type t ON t.oid = p.proargtypes[0] \
+      LEFT JOIN ( \
+        SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid \
+        WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass \
+          AND d.deptype = 'e' AND x.extname = ANY ($1) \
+      ) e ON e.objid = p.oid \
       LEFT JOIN LATERAL ( \
         SELECT bool_or(part.provolatile = 'v') AS volatile \
         FROM pg_aggregate g \
@@ -102,7 +168,8 @@ const OBJECTS: &str = "\
       UNION \
       SELECT i.inhparent, r.is_foreign FROM pg_inherits i JOIN relations r ON r.oid = i.inhrelid \
     ) \
-    SELECT 'function', nspname::text, proname::text, writes, attribute, NULL::text FROM functions \
+    SELECT CASE WHEN known THEN 'known function' ELSE 'function' END, \
+      nspname::text, proname::text, writes, attribute, NULL::text FROM functions \
     UNION ALL \
     SELECT DISTINCT 'operator', '', o.oprname::text, false, false, NULL \
     FROM pg_operator o JOIN functions f ON f.oid = o.oprcode WHERE f.writes \
