@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use lagwise::{PgRouter, Role};
 use lagwise_testkit::Cluster;
-use lagwise_tests::cluster::{number, router, settle, start, with_router};
+use lagwise_tests::cluster::{self, config, number, router, settle, start, with_router};
 use lagwise_tests::observe::{each_poll, ejected, readmitted, snapshot_where, view};
 use lagwise_tests::workload::LANES;
 use lagwise_tests::{Outcome, fail};
+use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 
 /// How long a read may take of which one try ends in a dead node: the time a replica's pool is given
@@ -237,5 +238,25 @@ async fn a_statement_that_no_replica_runs_goes_to_the_primary() -> Outcome {
     assert_eq!(routes, (1..=10).collect::<Vec<i64>>(), "each was done once");
     assert_eq!(router.snapshot().in_rotation(), 2, "no replica is blamed");
     assert_eq!(router.read().await?.route().role, Role::Replica);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_as_soon_as_it_is_connected_to_costs_one_retry() -> Outcome {
+    let cluster = start(1, LANES).await?;
+    let r1 = cluster.replica(0);
+    let hangs = r1.clone();
+    let options = PgPoolOptions::new().after_connect(move |_, _| {
+        let frozen = hangs.freeze();
+        Box::pin(async move { frozen.map_err(|error| sqlx::Error::Configuration(error.into())) })
+    });
+    let router = cluster::bare()
+        .primary(config(cluster.primary()))
+        .replica(config(r1).pool_options(options.acquire_timeout(Duration::from_secs(1))));
+    let router = settle(router, 1).await?;
+    let read = tokio::time::timeout(cluster::PATIENCE, run_reads(&router, 1)).await;
+    r1.thaw()?;
+    let slowest = read??;
+    assert!(slowest < LIMIT, "the read took {slowest:?}");
     Ok(())
 }
