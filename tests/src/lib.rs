@@ -10,6 +10,7 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod counters;
 pub mod ear;
 pub mod observe;
 pub mod statements;

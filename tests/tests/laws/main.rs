@@ -8,6 +8,7 @@ mod attempts;
 mod bound;
 mod bypass;
 mod catalog;
+mod counted;
 mod crash;
 mod divergence;
 mod executor;
