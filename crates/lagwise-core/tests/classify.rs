@@ -224,7 +224,6 @@ fn queries_and_nothing_else_are_read() {
         "delete from t",
         "merge into t using s on true when matched then delete",
         "create table t (a int)",
-        "create temp table t (a int)",
         "truncate t",
         "do $$ begin end $$",
         "call p()",
@@ -290,12 +289,70 @@ fn what_belongs_to_the_connection_is_its_own() {
         "select set_config('a', 'b', false)",
         "select current_setting('a')",
         "select * from pg_temp.t",
+        "select pg_client_encoding()",
+        "select fmgr_c_validator(1)",
         "select * from pg_temp_3.t",
         "select * from \"pg_temp\".t",
         "select * from pg_cursors",
         "select * from pg_catalog.pg_settings",
         "select pg_export_snapshot()",
     ]);
+}
+
+#[test]
+fn what_writes_temporary_objects_belongs_to_the_connection() {
+    sessions(&[
+        "create temporary table a (b int)",
+        "CREATE TEMP TABLE if not exists a as select nextval('s')",
+        "create local temp table a ()",
+        "create global temporary table a ()",
+        "create temp view a as select 1",
+        "create or replace temp view a as select 1",
+        "create temp sequence a",
+        "create temp recursive view a (b) as select 1",
+        "create /* temp */ temp -- \n table a ()",
+        "create table pg_temp.a ()",
+        "create function pg_temp.f() returns int begin atomic select 1; select 2; end",
+        "drop table pg_temp.a",
+        "drop table if exists \"pg_temp\".a cascade",
+        "truncate table only pg_temp_3.a",
+        "alter table pg_temp.a add b int",
+        "insert into pg_temp.a values (1)",
+        "update only pg_temp.a set b = 1",
+        "delete from pg_temp.a",
+    ]);
+    writes(&[
+        "create table temp (a int)",
+        "create table temp.a (b int)",
+        "create unlogged table a ()",
+        "create table \"temp\" ()",
+        "create \"temp\" table a ()",
+        "create or replace function temp() returns int return 1",
+        "update temp set a = 1",
+        "delete from temp",
+        "insert into temp values (1)",
+        "drop table temp",
+        "drop table a, pg_temp.b",
+        "insert into a select * from pg_temp.b",
+        "insert into a values ('pg_temp.')",
+        "create temp table a (); delete from t",
+        "delete from t; create temp table a ()",
+        "explain analyze create temp table a as select 1",
+        "create",
+        "create or replace",
+        "drop;",
+        "insert into",
+    ]);
+    says(
+        "create temp table a ()",
+        "temp belongs to the connection",
+        "temp",
+    );
+    says(
+        "create table a ()",
+        "create is not known to only read",
+        "create",
+    );
 }
 
 #[test]
@@ -340,6 +397,8 @@ fn explain_runs_its_statement_only_with_analyze() {
         "explain explain select 1",
         "explain vacuum",
         "explain delete from t where my_fn(1)",
+        "explain create table a as select my_fn(1)",
+        "explain create table a (b) as with c as (select 1) select my_fn(1)",
     ]);
 }
 
@@ -499,6 +558,63 @@ fn a_call_is_one_however_it_is_spelled() {
 }
 
 #[test]
+fn a_call_needs_no_parentheses_behind_a_dot() {
+    writes(&[
+        "select ('s'::regclass).nextval",
+        "select x.nextval from regclass('s') x",
+        "select x . /* */ \"nextval\" from regclass('s') x",
+        "select (array['s'::regclass])[1].NextVal",
+        "select ((row('s'::regclass)).f1).nextval",
+        "select x.nextval.abs from regclass('s') x",
+        "select ('s'::regclass).nextval.abs",
+        "select ('s'::regclass).nextval.abs.abs.text",
+        "select (array['s'::regclass])[1].nextval.abs",
+        "select (1).lo_unlink",
+        "select ('/etc/passwd'::text).pg_read_file",
+        "select (1).pg_terminate_backend",
+        "select ('select 1'::text).ts_stat",
+        "select 1 from t order by ('s'::regclass).nextval",
+    ]);
+    sessions(&[
+        "select ('work_mem'::text).current_setting",
+        "select (5::bigint).pg_advisory_lock",
+    ]);
+    reads(&[
+        "select nextval from t",
+        "select a as nextval, \"nextval\" from t",
+        "select (t).lower, t.nextval_at from t",
+    ]);
+}
+
+#[test]
+fn the_options_of_a_column_may_be_quoted() {
+    let table = |option| format!("select * from xmltable('/a' passing b columns c int {option})");
+    writes(&[
+        &table("\"path\" my_fn(1)"),
+        &table("\"default\" my_fn(1) path 'd'"),
+        &table("path my_fn(1)"),
+        &table("default my_fn(1)"),
+    ]);
+    reads(&[
+        &table("\"path\" lower('A')"),
+        "select * from t \"PATH\" (a), \"paths\" b (c)",
+    ]);
+}
+
+#[test]
+fn a_with_list_ends_where_its_query_begins() {
+    writes(&[
+        "with a as (select 1) (select 1 as x) order by (1), my_fn(2)",
+        "with a as (select 1) (select 1 as x) limit (1), my_fn(2)",
+        "with a as (select 1), b as (select 2) ((values (1))) order by (1), my_fn(2)",
+    ]);
+    reads(&[
+        "with a as (select 1), b (x) as (select 2) (select 1 as x) order by (1), lower('a')",
+        "with a as ((select 1) union (select 2)), b (x) as (select 2) select 1",
+    ]);
+}
+
+#[test]
 fn grammar_with_parentheses_is_no_call() {
     reads(&[
         "select 1 where 1 in (1) and (true) or not (false)",
@@ -556,6 +672,11 @@ fn what_is_about_one_server_goes_to_the_primary() {
         "table \"pg_stat_all_tables\"",
         "select * from pg_replication_slots",
         "select inet_server_addr()",
+        "select pg_sequence_last_value('s')",
+        "select pg_get_sequence_data('s')",
+        "select last_value from pg_sequences",
+        "select pg_collation_actual_version(100), pg_tablespace_location(1)",
+        "select pg_freespace('t')",
     ]);
     reads(&[
         "select * from pg_stats",
@@ -575,6 +696,9 @@ fn harm_behind_a_stable_function_is_known() {
         "select database_to_xml(true, true, '')",
         "select * from crosstab('select 1')",
         "select ts_stat('select 1')",
+        "select dblink_build_sql_insert('v', '1', 1, '{1}', '{1}')",
+        "select domain_in('1', 'd'::regtype, -1) is null",
+        "select array_in('{1}', 'd'::regtype, -1) is null",
         "select dblink_exec('delete from t')",
         "select lo_create(0), lo_unlink(1)",
         "select pg_notify('a', 'b')",
@@ -647,10 +771,9 @@ fn functions_of_the_catalog_are_known_by_schema_and_name() {
     check_with(&catalog, Verdict::Write, &write);
 }
 
-#[test]
-fn attributes_types_operators_and_relations_count_by_name() {
+fn objects_of_every_kind() -> Vec<CatalogObject> {
     let name = |name: &str| name.to_owned();
-    let objects = [
+    vec![
         CatalogObject::Function {
             schema: name("app"),
             name: name("total"),
@@ -663,6 +786,7 @@ fn attributes_types_operators_and_relations_count_by_name() {
         },
         CatalogObject::Operator { name: name("@@>") },
         CatalogObject::Operator { name: name("->") },
+        CatalogObject::Operator { name: name("<>") },
         CatalogObject::Relation {
             schema: name("app"),
             name: name("scratch"),
@@ -673,8 +797,12 @@ fn attributes_types_operators_and_relations_count_by_name() {
             name: name("order"),
             kind: RelationKind::Foreign,
         },
-    ];
-    let catalog = Catalog::new(objects, &Overrides::default());
+    ]
+}
+
+#[test]
+fn attributes_types_operators_and_relations_count_by_name() {
+    let catalog = Catalog::new(objects_of_every_kind(), &Overrides::default());
     let write = [
         "select (o).total from o",
         "select o.total from o",
@@ -686,6 +814,11 @@ fn attributes_types_operators_and_relations_count_by_name() {
         "select 1 operator(app.@@>) 2",
         "select 1->2",
         "select 1->-2",
+        "select 1 != 2",
+        "select 1 <> 2",
+        "select o.total.a from o",
+        "select o.\"total\" from o",
+        "select (array[o])[1].total from o",
         "select * from scratch",
         "select * from app.scratch",
         "select app.scratch.a from app . \"scratch\"",
@@ -698,6 +831,8 @@ fn attributes_types_operators_and_relations_count_by_name() {
     check_with(&catalog, Verdict::Write, &write);
     let read = [
         "select * from other.scratch",
+        "select total from o",
+        "select 1 as total",
         "select \"Scratch\" from t",
         "select 1 from t order by 1",
         "select 1 @@>- 2",
@@ -901,6 +1036,21 @@ fn what_is_too_long_or_too_deep_is_not_followed() {
     let found = classify(&long, &Catalog::built_in());
     assert_eq!(found.because, Because::TooLong);
     leaves_open(&format!("Begin; {long}"), true);
+    for (end, is_open) in [
+        ("commit", false),
+        (" END ;\n", false),
+        ("rollback work", false),
+        ("commit and chain", true),
+        ("rollback to savepoint a", true),
+        ("select 1 -- ; commit", true),
+        (
+            "create function f() returns int begin atomic select 1; end",
+            true,
+        ),
+        ("commit; begin", true),
+    ] {
+        leaves_open(&format!("begin; {long}; {end}"), is_open);
+    }
     leaves_open(&long, false);
 }
 

@@ -80,7 +80,8 @@ pub enum CatalogObject {
         name: String,
         /// Whether it may write: it is volatile, or built on one that is.
         writes: bool,
-        /// Whether it can be called as an attribute: `(t).f` for `f(t)`.
+        /// Whether it can be called as an attribute, `(t).f` for `f(t)`: every function that can be
+        /// called with one argument, of a row or of any other type.
         attribute: bool,
     },
     /// An operator whose function may write.
@@ -121,6 +122,8 @@ pub enum CatalogObject {
 pub enum RelationKind {
     /// A foreign table.
     Foreign,
+    /// A sequence. Its values are logged ahead of their use, so a replica shows later ones.
+    Sequence,
     /// An unlogged table.
     Unlogged,
 }
@@ -252,8 +255,9 @@ impl Catalog {
         }
     }
 
-    /// What this name stands for, be it called or not.
-    pub(super) fn named(&self, schema: Option<&[u8]>, name: &[u8]) -> Named {
+    /// What this name stands for, be it called or not. Only what stands behind a dot and is not
+    /// called can be an attribute.
+    pub(super) fn named(&self, schema: Option<&[u8]>, name: &[u8], is_attribute: bool) -> Named {
         if self.marked.is_empty() && self.overrides.is_empty() {
             return Named::Unknown;
         }
@@ -270,8 +274,9 @@ impl Catalog {
             let known = marked.schema.as_deref();
             said.reads && known.is_none_or(|known| said.is_about(known))
         };
-        let marked = of_name.iter().filter(is_of).find(|marked| !is_said(marked));
-        match marked {
+        let may_be = |marked: &&Marked| is_attribute || marked.named != Named::Attribute;
+        let mut meant = of_name.iter().filter(may_be).filter(is_of);
+        match meant.find(|marked| !is_said(marked)) {
             Some(marked) => marked.named,
             None if said.reads => Named::Reads,
             None => Named::Unknown,

@@ -14,6 +14,7 @@
 
 mod because;
 mod calls;
+mod command;
 mod effects;
 mod keywords;
 mod lexer;
@@ -47,8 +48,8 @@ pub struct Classification<'a> {
     pub at: usize,
     /// Whether the text begins a transaction and does not end it.
     ///
-    /// It is not known of a text that is too long to be looked through; then it is what the first
-    /// word says.
+    /// It is not known of a text that is too long to be looked through, unless that is the first
+    /// thing it does.
     pub leaves_transaction_open: bool,
 }
 
@@ -75,8 +76,12 @@ const LONGEST: usize = 1024 * 1024;
 #[must_use]
 pub fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
     if sql.len() > LONGEST {
-        return too_long(sql);
+        return too_long(sql, catalog);
     }
+    look_through(sql, catalog)
+}
+
+fn look_through<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
     let Outcome {
         found, ambiguous, ..
     } = Scan::run(sql, catalog, Backslash::Letter);
@@ -101,16 +106,17 @@ pub fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
     }
 }
 
-fn too_long(sql: &str) -> Classification<'_> {
-    let word = sql
-        .trim_start()
-        .split(|letter: char| !letter.is_ascii_alphabetic());
-    let word = word.into_iter().next().unwrap_or_default();
-    let begins = ["begin", "start"];
+/// It goes to the primary, whatever it does. But a script that begins a transaction and ends it may
+/// run, and only a look at all of it tells.
+fn too_long<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
+    let is_letter = |letter: char| letter.is_ascii_alphabetic();
+    let word = sql.trim_start().split(|letter| !is_letter(letter)).next();
+    let is = |begin: &str| word.is_some_and(|word| begin.eq_ignore_ascii_case(word));
+    let begins = is("begin") || is("start");
     Classification {
         verdict: Verdict::Write,
         because: Because::TooLong,
         at: LONGEST,
-        leaves_transaction_open: begins.iter().any(|begin| begin.eq_ignore_ascii_case(word)),
+        leaves_transaction_open: begins && look_through(sql, catalog).leaves_transaction_open,
     }
 }

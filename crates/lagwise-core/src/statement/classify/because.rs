@@ -33,7 +33,7 @@ pub enum Because<'a> {
     OfConnection(&'a str),
     /// It calls a function, or names a view, that acts on one server or tells about that one.
     OfServer(&'a str),
-    /// It calls a function that runs a query given as text.
+    /// It calls a function that runs what it is given as text: a query, or what a name stands for.
     RunsText(&'a str),
     /// It calls a function that the catalog says may write.
     WritingFunction(&'a str),
@@ -92,7 +92,7 @@ impl fmt::Display for Because<'_> {
                 write!(f, "{} belongs to the connection", Shown(name))
             }
             Self::OfServer(name) => write!(f, "{} is about one server", Shown(name)),
-            Self::RunsText(name) => write!(f, "{} runs a query given as text", Shown(name)),
+            Self::RunsText(name) => write!(f, "{} runs what it is given as text", Shown(name)),
             Self::WritingFunction(name) => write!(f, "{} may write", Shown(name)),
             Self::UnknownFunction(name) => write!(f, "{} is not known to only read", Shown(name)),
             Self::Relation { name, kind } => write!(f, "{} is {kind}", Shown(name)),
@@ -123,6 +123,7 @@ impl fmt::Display for RelationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Foreign => "a foreign table",
+            Self::Sequence => "a sequence",
             Self::Unlogged => "an unlogged table",
         })
     }

@@ -37,6 +37,8 @@ impl<'a> Scan<'a, '_> {
     }
 
     /// Looks for relations, types and attributes by the name of it, wherever it stands.
+    ///
+    /// Behind a dot, any function of one argument is called without parentheses: `('s').nextval`.
     pub(super) fn names_object(&mut self, chain: &Chain<'a>, is_open: bool) {
         let key = chain.name.key();
         let schema = chain.schema.map(Name::key);
@@ -46,14 +48,17 @@ impl<'a> Scan<'a, '_> {
             self.found(Verdict::Session, Because::TemporarySchema(name), chain.at);
         }
         let name = chain.name.text;
-        let because = match self.catalog.named(schema, key.as_bytes()) {
+        let is_attribute = chain.is_behind_dot() && !is_open;
+        let because = match self.catalog.named(schema, key.as_bytes(), is_attribute) {
             Named::Reads => return,
             Named::Unknown => {
-                let effect = effects::of_relation(key.as_bytes()).filter(|_| !is_open);
-                let Some(effect) = effect else {
-                    return;
-                };
-                return self.built_in(name, effect, chain.at);
+                let of_relation = effects::of_relation(key.as_bytes()).filter(|_| !is_open);
+                let attribute = is_attribute.then(|| effects::of_attribute(key.as_bytes()));
+                let of_attribute = attribute.flatten();
+                if let Some(effect) = of_relation.or(of_attribute) {
+                    self.built_in(name, effect, chain.at);
+                }
+                return;
             }
             Named::Relation(kind) => Because::Relation { name, kind },
             Named::View => Because::View {
@@ -72,7 +77,7 @@ impl<'a> Scan<'a, '_> {
             Because::View { verdict, .. } => verdict,
             _ => Verdict::Write,
         };
-        let is_word = chain.schema.is_none() && !chain.name.is_quoted();
+        let is_word = !chain.is_behind_dot() && !chain.name.is_quoted();
         if is_word && Keyword::of(key.as_bytes()) == Some(Keyword::Reserved) {
             return;
         }
@@ -114,8 +119,7 @@ impl<'a> Scan<'a, '_> {
     }
 
     fn place(&self, chain: &Chain<'a>, key: &[u8]) -> Place {
-        let is_word =
-            chain.schema.is_none() && !chain.name.is_quoted() && chain.before.class != Class::Dot;
+        let is_word = !chain.is_behind_dot() && !chain.name.is_quoted();
         let keyword = is_word.then(|| Keyword::of(key)).flatten();
         match keyword {
             Some(Keyword::Reserved) => return Place::Grammar,
@@ -125,7 +129,9 @@ impl<'a> Scan<'a, '_> {
         }
         let is_alias = match chain.before.class {
             Class::Cast => return Place::Grammar,
-            Class::Word(Word::As | Word::Into) | Class::Label | Class::Quoted => true,
+            Class::Word(Word::As | Word::Into) | Class::Label => true,
+            // An option of a column of `XMLTABLE` may be quoted, and an expression comes behind it.
+            Class::Quoted => !matches!(chain.before.text, "\"path\"" | "\"default\""),
             Class::Word(_) => self.is_before_alias(key, &chain.before),
             Class::Close(begins_operand) => !begins_operand,
             Class::Comma(after_close) => after_close && self.frames.flags() & WITH_LIST != 0,
@@ -158,7 +164,7 @@ impl<'a> Scan<'a, '_> {
 }
 
 /// Whether a schema is that of a connection's temporary tables.
-fn is_temporary(schema: &[u8]) -> bool {
+pub(super) fn is_temporary(schema: &[u8]) -> bool {
     schema == b"pg_temp" || schema.starts_with(b"pg_temp_") || schema.starts_with(b"pg_toast_temp_")
 }
 

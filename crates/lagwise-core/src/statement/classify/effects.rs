@@ -31,7 +31,7 @@ pub(in crate::statement) enum Effect {
     Session,
     /// It acts on one server, or tells about that one.
     ServerLocal,
-    /// It runs a query that it is given as text.
+    /// It runs what it is given as text or number: a query, a view, the check of a domain.
     RunsText,
 }
 
@@ -66,6 +66,15 @@ pub(in crate::statement) fn of_function(name: &[u8]) -> Option<(Effect, Origin)>
     prefix.or_else(|| group().map(|group| (group.effect, group.origin)))
 }
 
+/// What a function does that is called without parentheses, behind a dot: `('s'::regclass).nextval`.
+pub(in crate::statement) fn of_attribute(name: &[u8]) -> Option<Effect> {
+    // Most names behind a dot are columns, and one search tells.
+    if !name.starts_with(b"pg_") && !ATTRIBUTES.contains(name) {
+        return None;
+    }
+    of_function(name).map(|(effect, _)| effect)
+}
+
 /// What a relation of the server or its contrib extensions tells about, if not about the database.
 pub(in crate::statement) fn of_relation(name: &[u8]) -> Option<Effect> {
     if !name.starts_with(b"pg_") {
@@ -78,15 +87,27 @@ pub(in crate::statement) fn of_relation(name: &[u8]) -> Option<Effect> {
         .or_else(|| of(SERVER_RELATIONS, Effect::ServerLocal))
 }
 
+/// The functions below that can be called with one argument, but for `pg_*`.
+const ATTRIBUTES: Names = names!(
+    "brin_summarize_new_values bt_index_parent_check crosstab crosstab2 crosstab3 crosstab4 \
+     current_setting currval dblink dblink_cancel_query dblink_close dblink_connect \
+     dblink_connect_u dblink_disconnect dblink_error_message dblink_exec dblink_get_notify \
+     dblink_get_result dblink_is_busy fmgr_c_validator gin_clean_pending_list isn_weak lo_close \
+     lo_creat lo_create lo_import lo_tell lo_tell64 lo_unlink nextval pgrowlocks \
+     postgres_fdw_disconnect postgres_fdw_get_connections set_limit setseed ssl_client_dn_field \
+     ssl_issuer_field ts_stat",
+);
+
 /// What belongs to the connection: its settings, cursors and prepared statements.
 const SESSION_RELATIONS: Names = names!("pg_cursors pg_prepared_statements pg_settings");
 
-/// What belongs to one server: its locks, files, memory and replication.
+/// What belongs to one server: its locks, files, memory and replication, and how far its sequences
+/// are.
 const SERVER_RELATIONS: Names = names!(
     "pg_aios pg_available_extension_versions pg_available_extensions pg_backend_memory_contexts \
      pg_buffercache pg_buffercache_numa pg_config pg_dsm_registry_allocations pg_file_settings \
      pg_hba_file_rules pg_ident_file_mappings pg_locks pg_prepared_xacts \
-     pg_replication_origin_status pg_replication_slots pg_shmem_allocations \
+     pg_replication_origin_status pg_replication_slots pg_sequences pg_shmem_allocations \
      pg_shmem_allocations_numa",
 );
 
@@ -100,7 +121,7 @@ const PREFIXES: [(&[u8], Effect, Origin); 3] = [
 ];
 
 /// Functions by what they do.
-const FUNCTIONS: [Group; 26] = [
+const FUNCTIONS: [Group; 32] = [
     Group {
         // Sequences.
         effect: Effect::Writes,
@@ -183,8 +204,15 @@ const FUNCTIONS: [Group; 26] = [
         effect: Effect::Session,
         origin: Origin::Server,
         names: names!(
-            "current_setting pg_show_all_settings pg_stat_clear_snapshot set_config setseed",
+            "current_setting pg_client_encoding pg_show_all_settings pg_stat_clear_snapshot set_config \
+     setseed",
         ),
+    },
+    Group {
+        // It loads a library into the connection's process, as `LOAD` does.
+        effect: Effect::Session,
+        origin: Origin::Server,
+        names: names!("fmgr_c_validator"),
     },
     Group {
         // What the connection last got from a sequence.
@@ -282,6 +310,27 @@ const FUNCTIONS: [Group; 26] = [
         ),
     },
     Group {
+        // A primary logs the values of a sequence in advance, so a server in recovery is ahead.
+        effect: Effect::ServerLocal,
+        origin: Origin::Server,
+        names: names!("pg_get_sequence_data pg_sequence_last_value"),
+    },
+    Group {
+        // What one server finds on its system.
+        effect: Effect::ServerLocal,
+        origin: Origin::Server,
+        names: names!(
+            "fips_mode pg_collation_actual_version pg_database_collation_actual_version \
+     pg_jit_available pg_numa_available pg_tablespace_location",
+        ),
+    },
+    Group {
+        // The free space that one server knows of is not in the write-ahead log.
+        effect: Effect::ServerLocal,
+        origin: Origin::Extension,
+        names: names!("pg_freespace"),
+    },
+    Group {
         // What goes on at one server.
         effect: Effect::ServerLocal,
         origin: Origin::Server,
@@ -330,6 +379,18 @@ const FUNCTIONS: [Group; 26] = [
         names: names!("ts_rewrite ts_stat"),
     },
     Group {
+        // The input of a type given by its number, and with it the checks of a domain.
+        effect: Effect::RunsText,
+        origin: Origin::Server,
+        names: names!("array_in domain_in multirange_in range_in record_in"),
+    },
+    Group {
+        // They read a row of the table, or view, that a text names.
+        effect: Effect::RunsText,
+        origin: Origin::Extension,
+        names: names!("dblink_build_sql_delete dblink_build_sql_insert dblink_build_sql_update"),
+    },
+    Group {
         // Extensions that run a query given as text.
         effect: Effect::RunsText,
         origin: Origin::Extension,
@@ -359,6 +420,15 @@ mod tests {
     }
 
     #[test]
+    fn every_attribute_is_a_function() {
+        for name in ATTRIBUTES.iter() {
+            assert!(of_attribute(name.as_bytes()).is_some(), "{name}");
+        }
+        assert_eq!(of_attribute(b"pg_advisory_lock"), Some(Effect::Session));
+        assert_eq!(of_attribute(b"pg_typeof"), None);
+    }
+
+    #[test]
     fn every_volatile_function_of_the_server_was_judged() {
         let (mut harmless, mut not) = (0, 0);
         for name in VOLATILE.split_ascii_whitespace() {
@@ -374,7 +444,8 @@ mod tests {
     #[test]
     fn lists_are_sorted() {
         let lists = FUNCTIONS.iter().map(|group| group.names);
-        for list in lists.chain([HARMLESS, SESSION_RELATIONS, SERVER_RELATIONS]) {
+        let others = [HARMLESS, ATTRIBUTES, SESSION_RELATIONS, SERVER_RELATIONS];
+        for list in lists.chain(others) {
             assert!(list.iter().is_sorted());
             assert!(list.iter().all(|name| list.contains(name.as_bytes())));
         }

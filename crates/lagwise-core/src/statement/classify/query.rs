@@ -93,6 +93,13 @@ pub(super) struct Chain<'a> {
     pub(super) at: usize,
 }
 
+impl Chain<'_> {
+    /// Whether the last part of it stands behind a dot, and so is never a keyword.
+    pub(super) fn is_behind_dot(&self) -> bool {
+        self.schema.is_some() || self.before.class == Class::Dot
+    }
+}
+
 impl<'a> Scan<'a, '_> {
     /// Looks at one token of a query.
     pub(super) fn query_token(&mut self, token: &Token<'a>) {
@@ -155,7 +162,7 @@ impl<'a> Scan<'a, '_> {
             self.passed(Class::Label, token);
             return;
         };
-        if chain.schema.is_some() {
+        if chain.is_behind_dot() {
             self.names_object(&chain, false);
         }
         self.chain = Some(Chain {
@@ -167,12 +174,14 @@ impl<'a> Scan<'a, '_> {
     }
 
     fn word(&mut self, token: &Token<'a>) -> Class {
-        let is_label = self.prev.class == Class::Word(Word::As);
         let key = Name::new(token.text).key();
         let word = match (control(key.as_bytes()), self.prev.class) {
             (Word::On, Class::Word(Word::Distinct)) => Word::DistinctOn,
             (word, _) => word,
         };
+        // `CREATE .. AS SELECT` that is only explained has a query there.
+        let is_query = self.only_explains() && matches!(word, Word::Select | Word::With);
+        let is_label = self.prev.class == Class::Word(Word::As) && !is_query;
         if self.only_explains() && key.as_bytes() == b"execute" {
             // `EXPLAIN CREATE .. AS EXECUTE`
             let because = Because::SessionCommand(token.text);
@@ -240,13 +249,19 @@ impl<'a> Scan<'a, '_> {
     }
 
     fn operator(&mut self, token: &Token<'a>) {
-        if self.catalog.is_operator(token.text) {
+        // They are one operator.
+        let name = if token.text == "!=" { "<>" } else { token.text };
+        if self.catalog.is_operator(name) {
             let because = Because::WritingOperator(token.text);
             self.found(Verdict::Write, because, token.at);
         }
     }
 
     pub(super) fn query_open(&mut self, token: &Token<'a>) {
+        if matches!(self.prev.class, Class::Close(_)) {
+            // `WITH a AS (..) (SELECT ..)`
+            self.frames.set(WITH_LIST, false);
+        }
         let flags = match self.prev.class {
             Class::Word(Word::DistinctOn | Word::With) => NO_OPERAND,
             Class::Word(Word::Other) => match Name::new(self.prev.text).key().as_bytes() {

@@ -15,7 +15,7 @@ pub(super) struct Scan<'a, 'c> {
     pub(super) catalog: &'c Catalog,
     pub(super) phase: Phase,
     /// What was found in the text, worst first.
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     because: Because<'a>,
     at: usize,
     transaction: Transaction,
@@ -24,9 +24,11 @@ pub(super) struct Scan<'a, 'c> {
     /// A name that may go on after a dot.
     pub(super) chain: Option<Chain<'a>>,
     pub(super) frames: Frames,
-    opening: Opening,
+    pub(super) opening: Opening,
+    /// The command of a statement while its object is looked for.
+    pub(super) written: Prev<'a>,
     /// The words of `CREATE .. BEGIN ATOMIC .. END`, in which a semicolon ends nothing.
-    body: Body,
+    pub(super) body: Body,
 }
 
 /// Where in a statement the scan is.
@@ -46,6 +48,8 @@ pub(super) enum Phase {
     CopyTarget,
     /// Behind `COPY .. TO STDOUT`.
     CopyOptions,
+    /// Behind a command that writes, before the name of what it writes.
+    Object,
     /// In something that decides nothing any more.
     Rest,
 }
@@ -111,10 +115,10 @@ pub(super) struct Outcome<'a> {
 
 /// What opens a statement that holds another one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Opening {
-    form: Form,
+pub(super) struct Opening {
+    pub(super) form: Form,
     /// Whether nothing was read behind its command.
-    is_first: bool,
+    pub(super) is_first: bool,
     /// Whether the statement that is explained also runs.
     analyze: bool,
     /// Whether the option being read is `ANALYZE`, and was not switched off.
@@ -122,7 +126,7 @@ struct Opening {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     #[default]
     Plain,
     Explain,
@@ -130,8 +134,8 @@ enum Form {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Body {
-    is_create: bool,
+pub(super) struct Body {
+    pub(super) is_create: bool,
     depth: usize,
 }
 
@@ -155,6 +159,7 @@ impl<'a, 'c> Scan<'a, 'c> {
             chain: None,
             frames: Frames::default(),
             opening: Opening::default(),
+            written: Self::NOTHING,
             body: Body::default(),
         };
         let mut lexer = Lexer::new(sql, backslash);
@@ -217,6 +222,7 @@ impl<'a, 'c> Scan<'a, 'c> {
             (_, Phase::ExplainOptions) => self.explain_option(token),
             (_, Phase::CopyTable) => self.copy_table(token),
             (_, Phase::CopyTarget) => self.copy_target(token),
+            (_, Phase::Object) => self.object(token),
             (_, Phase::CopyOptions | Phase::Rest) => self.frames.count(token.kind),
         }
     }
@@ -265,6 +271,7 @@ impl<'a, 'c> Scan<'a, 'c> {
             Phase::CopyTable | Phase::CopyTarget => {
                 self.found(Verdict::Write, Because::CopyElsewhere, at);
             }
+            Phase::Object => self.unknown(self.written.text, self.written.at),
             Phase::Start | Phase::Query | Phase::CopyOptions if self.frames.depth() > 0 => {
                 self.found(Verdict::Write, Because::Parentheses, at);
             }
@@ -273,7 +280,7 @@ impl<'a, 'c> Scan<'a, 'c> {
         self.transaction.ends();
     }
 
-    fn unknown(&mut self, word: &'a str, at: usize) {
+    pub(super) fn unknown(&mut self, word: &'a str, at: usize) {
         self.found(Verdict::Write, Because::Command(word), at);
     }
 
@@ -294,43 +301,6 @@ impl<'a, 'c> Scan<'a, 'c> {
                 self.phase = Phase::Rest;
             }
         }
-    }
-
-    fn command(&mut self, token: &Token<'a>, word: &[u8]) {
-        let is_nested = self.frames.depth() > 0;
-        match word {
-            b"select" | b"values" | b"table" | b"with" => {
-                self.phase = Phase::Query;
-                self.query_token(token);
-            }
-            b"insert" | b"update" | b"delete" | b"merge" | b"create" | b"declare"
-                if self.only_explains() =>
-            {
-                self.phase = Phase::Query;
-                self.query_token(token);
-            }
-            _ if is_nested => self.unknown(token.text, token.at),
-            b"explain" if self.opening.form == Form::Plain => {
-                self.opening.form = Form::Explain;
-                self.opening.is_first = true;
-                self.phase = Phase::Explain;
-            }
-            b"copy" if self.opening.form == Form::Plain => {
-                self.opening.form = Form::Copy;
-                self.opening.is_first = true;
-                self.phase = Phase::CopyTable;
-            }
-            _ if is_of_the_connection(word) => {
-                let because = Because::SessionCommand(token.text);
-                self.found(Verdict::Session, because, token.at);
-                self.phase = Phase::Rest;
-            }
-            _ => self.unknown(token.text, token.at),
-        }
-        if self.verdict == Verdict::Write {
-            self.phase = Phase::Rest;
-        }
-        self.prev.text = token.text;
     }
 
     /// Whether the statement is planned and not run: then it neither locks nor writes.
@@ -427,35 +397,4 @@ impl<'a, 'c> Scan<'a, 'c> {
             self.phase = Phase::CopyTable;
         }
     }
-}
-
-/// Commands that read or change what belongs to the connection. `SHOW` is among them: it tells of
-/// the settings of whatever connection it happens to run on.
-fn is_of_the_connection(command: &[u8]) -> bool {
-    matches!(
-        command,
-        b"abort"
-            | b"begin"
-            | b"close"
-            | b"commit"
-            | b"deallocate"
-            | b"declare"
-            | b"discard"
-            | b"end"
-            | b"execute"
-            | b"fetch"
-            | b"listen"
-            | b"load"
-            | b"lock"
-            | b"move"
-            | b"prepare"
-            | b"release"
-            | b"reset"
-            | b"rollback"
-            | b"savepoint"
-            | b"set"
-            | b"show"
-            | b"start"
-            | b"unlisten"
-    )
 }

@@ -42,13 +42,13 @@ fn object((kind, schema, name, first, second, definition): Found) -> Option<Cata
         },
         "operator" => CatalogObject::Operator { name },
         "type" => CatalogObject::Type { schema, name },
-        "relation" => CatalogObject::Relation {
+        "foreign" | "sequence" | "unlogged" => CatalogObject::Relation {
             schema,
             name,
-            kind: if first {
-                RelationKind::Foreign
-            } else {
-                RelationKind::Unlogged
+            kind: match kind.as_str() {
+                "foreign" => RelationKind::Foreign,
+                "sequence" => RelationKind::Sequence,
+                _ => RelationKind::Unlogged,
             },
         },
         "view" => CatalogObject::View {
@@ -124,12 +124,12 @@ const MARK: &str = "\
       UNION ALL SELECT 'n' || oid || ' ' || nspname FROM pg_namespace \
         WHERE nspname !~ '^pg_(toast_)?temp_' \
       UNION ALL SELECT 't' || oid || ' ' || relname || relpersistence::text FROM pg_class \
-        WHERE oid >= 16384 AND (relkind IN ('f', 'v') OR relpersistence = 'u') \
+        WHERE oid >= 16384 AND (relkind IN ('f', 'S', 'v') OR relpersistence = 'u') \
       UNION ALL SELECT 'i' || inhrelid || ' ' || inhparent FROM pg_inherits \
     ) marks";
 
-/// A function may write if it is volatile; an aggregate, if a function that it is made of is. A call
-/// as an attribute (`row.function`) needs a function of one argument that is a row.
+/// A function may write if it is volatile; an aggregate, if a function that it is made of is. Any
+/// function that can be called with one argument can be called as an attribute of it.
 ///
 /// A partitioned or inherited table reads its children, and is what the worst of them is. A policy
 /// is a condition that every read of its table runs, so its table is a view of it.
@@ -143,9 +143,8 @@ const OBJECTS: &str = "\
     functions AS ( \
       SELECT p.oid, n.nspname, p.proname, e.objid IS NOT NULL AS known, \
         (p.provolatile = 'v' OR coalesce(a.volatile, false)) AND e.objid IS NULL AS writes, \
-        p.pronargs - p.pronargdefaults <= 1 AND coalesce(t.typtype = 'c', false) AS attribute \
+        p.pronargs > 0 AND p.pronargs - p.pronargdefaults <= 1 AS attribute \
       FROM pg_proc p JOIN schemas n ON n.oid = p.pronamespace \
-      LEFT JOIN pg_type t ON t.oid = p.proargtypes[0] \
       LEFT JOIN ( \
         SELECT d.objid FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid \
         WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass \
@@ -162,11 +161,12 @@ const OBJECTS: &str = "\
         AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) \
     ), \
     relations AS ( \
-      SELECT c.oid, c.relkind = 'f' AS is_foreign FROM pg_class c \
-      WHERE c.oid >= 16384 AND (c.relkind = 'f' \
-        OR c.relpersistence = 'u' AND c.relkind IN ('r', 'p', 'm', 'S')) \
+      SELECT c.oid, CASE c.relkind WHEN 'f' THEN 'foreign' WHEN 'S' THEN 'sequence' \
+          ELSE 'unlogged' END AS kind FROM pg_class c \
+      WHERE c.oid >= 16384 AND (c.relkind IN ('f', 'S') \
+        OR c.relpersistence = 'u' AND c.relkind IN ('r', 'p', 'm')) \
       UNION \
-      SELECT i.inhparent, r.is_foreign FROM pg_inherits i JOIN relations r ON r.oid = i.inhrelid \
+      SELECT i.inhparent, r.kind FROM pg_inherits i JOIN relations r ON r.oid = i.inhrelid \
     ) \
     SELECT CASE WHEN known THEN 'known function' ELSE 'function' END, \
       nspname::text, proname::text, writes, attribute, NULL::text FROM functions \
@@ -182,7 +182,7 @@ const OBJECTS: &str = "\
       OR EXISTS (SELECT FROM pg_cast k JOIN functions f ON f.oid = k.castfunc \
         WHERE f.writes AND t.oid IN (k.castsource, k.casttarget))) \
     UNION ALL \
-    SELECT DISTINCT 'relation', n.nspname::text, c.relname::text, r.is_foreign, false, NULL \
+    SELECT DISTINCT r.kind, n.nspname::text, c.relname::text, false, false, NULL \
     FROM relations r JOIN pg_class c ON c.oid = r.oid JOIN schemas n ON n.oid = c.relnamespace \
     WHERE c.relkind <> 'i' \
     UNION ALL \

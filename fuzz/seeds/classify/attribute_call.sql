@@ -1,0 +1,1 @@
+select ('s'::regclass).nextval, (array['s'::regclass])[1].nextval

@@ -1,0 +1,1 @@
+select x . "nextval" . a from regclass('s') x

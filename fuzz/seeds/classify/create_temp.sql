@@ -1,0 +1,1 @@
+create or replace local temp view a as select 1

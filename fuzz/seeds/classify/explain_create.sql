@@ -1,0 +1,1 @@
+explain create table a (b) as with c as (select 1) select f(1)

@@ -1,0 +1,1 @@
+with a as (select 1), b (c) as (select 2) (select 1 as x) order by (1), f(2)

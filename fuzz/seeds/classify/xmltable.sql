@@ -1,0 +1,1 @@
+select * from xmltable('/a' passing b columns c int "path" f(1), d text default 'x')
