@@ -54,6 +54,8 @@ const OBJECTS: &str = "
 ";
 
 const FOREIGN: &str = "
+    create extension dblink;
+    create extension pgcrypto;
     create extension file_fdw;
     create server files foreign data wrapper file_fdw;
     create foreign table remote (line text) server files options (filename '/dev/null');
@@ -61,7 +63,7 @@ const FOREIGN: &str = "
 ";
 
 /// Statements that must go to the primary, and the name that says so.
-const WRITES: [(&str, &str); 20] = [
+const WRITES: [(&str, &str); 22] = [
     ("select writes(1)", "writes"),
     ("select id from notes where public.writes(id) = 1", "writes"),
     ("select \"writes\"(1)", "writes"),
@@ -84,6 +86,8 @@ const WRITES: [(&str, &str); 20] = [
     ("select 'a' ~~~> 'b'", "~~~>"),
     ("select (1::int8)::pair", "pair"),
     ("select (p).attribute from pairs", "attribute"),
+    ("select (id::int8).writes from notes", "writes"),
+    ("select last_value from numbers", "numbers"),
     ("select other.elsewhere()", "elsewhere"),
 ];
 
@@ -119,6 +123,9 @@ async fn what_an_object_does_decides_where_its_statements_go() -> Outcome {
     }
     knows(&router, "select * from remote", "remote");
     knows(&router, "select * from view_of_remote", "view_of_remote");
+    knows(&router, "select public.dblink_exec('', '')", "dblink_exec");
+    // It is volatile, because it is random.
+    is_read(&router, "select public.gen_salt('md5')").await?;
     for sql in READS {
         let classification = router.classify(sql);
         let because = &classification.because;
