@@ -1,6 +1,6 @@
 //! What a statement needs of the server that answers it, told from its text.
 //!
-//! The rule is an allow-list. [`classify`] says [`Verdict::Read`] only when everything in the text is
+//! The rule is an allow-list. [`classify()`] says [`Verdict::Read`] only when everything in the text is
 //! known to be harmless on *another server in recovery*; what it does not know goes to the primary.
 //! What the text cannot show, such as a user's function that writes, comes from a [`Catalog`].
 //! Comments never steer a verdict.

@@ -85,7 +85,7 @@ impl<DB: Backend> NodeConfig<DB> {
         self
     }
 
-    /// Where it stands. See [`RouterBuilder::zone`].
+    /// Where it stands. See [`RouterBuilder::zone`](crate::RouterBuilder::zone).
     #[must_use]
     pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.zone = Some(zone.into());
