@@ -1126,6 +1126,16 @@ fn adversarial_texts_of_any_shape_end() {
 // ## Words for people
 
 #[test]
+fn the_reason_of_a_long_text_is_not_inside_a_letter() {
+    for blanks in 0..4 {
+        let text = format!("select {}'{}'", " ".repeat(blanks), "€".repeat(400_000));
+        let found = classify(&text, &Catalog::built_in());
+        assert_eq!(found.verdict, Verdict::Write);
+        assert!(text.is_char_boundary(found.at), "{}", found.at);
+    }
+}
+
+#[test]
 fn a_verdict_names_what_decided_it() {
     says("select 1", "it only reads", "select");
     says(

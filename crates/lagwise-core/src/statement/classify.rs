@@ -116,7 +116,7 @@ fn too_long<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
     Classification {
         verdict: Verdict::Write,
         because: Because::TooLong,
-        at: LONGEST,
+        at: sql.floor_char_boundary(LONGEST),
         leaves_transaction_open: begins && look_through(sql, catalog).leaves_transaction_open,
     }
 }

@@ -1,49 +1,67 @@
 //! A list of names inside the binary, to be searched without building anything first.
 //!
 //! There are thousands of them, and a program that asks for none should not pay for them: the list
-//! is text, sorted by bytes, and where each name starts in it is worked out by the compiler.
+//! is text, sorted by bytes, and where each name is in it is worked out by the compiler.
 
 /// Names in the order of their bytes. [`names`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     text: &'static [u8],
-    starts: &'static [usize],
+    /// Where each name begins and ends.
+    spans: &'static [(usize, usize)],
+    /// A bit for each letter, up to its last six bits, that a name begins with.
+    initials: u64,
 }
 
 /// The names in a sorted text, one or more blanks apart.
 macro_rules! names {
     ($text:expr $(,)?) => {{
         const TEXT: &[u8] = $text.as_bytes();
-        const STARTS: [usize; $crate::statement::classify::names::count(TEXT)] =
-            $crate::statement::classify::names::starts(TEXT);
-        $crate::statement::classify::names::Names::new(TEXT, &STARTS)
+        const SPANS: [(usize, usize); $crate::statement::classify::names::count(TEXT)] =
+            $crate::statement::classify::names::spans(TEXT);
+        $crate::statement::classify::names::Names::new(TEXT, &SPANS)
     }};
 }
 pub(super) use names;
 
 impl Names {
-    pub(super) const fn new(text: &'static [u8], starts: &'static [usize]) -> Self {
-        Self { text, starts }
+    pub(super) const fn new(text: &'static [u8], spans: &'static [(usize, usize)]) -> Self {
+        let (mut initials, mut count) = (0, 0);
+        while count < spans.len() {
+            initials |= initial(text[spans[count].0]);
+            count += 1;
+        }
+        Self {
+            text,
+            spans,
+            initials,
+        }
     }
 
-    /// Whether a name is among them, by binary search.
+    /// Whether a name is among them, by binary search. Most lists are short, and its first letter
+    /// tells of most names that they are not.
     pub(super) fn contains(self, name: &[u8]) -> bool {
-        let place = self.starts.partition_point(|start| self.at(*start) < name);
-        let start = self.starts.get(place);
-        start.is_some_and(|start| self.at(*start) == name)
+        let begins = |first: &u8| self.initials & initial(*first) != 0;
+        name.first().is_some_and(begins)
+            && self
+                .spans
+                .binary_search_by(|span| self.at(*span).cmp(name))
+                .is_ok()
     }
 
-    fn at(self, start: usize) -> &'static [u8] {
-        let rest = self.text.get(start..).unwrap_or_default();
-        let length = rest.iter().position(|byte| is_blank(*byte));
-        rest.get(..length.unwrap_or(rest.len())).unwrap_or_default()
+    fn at(self, (start, end): (usize, usize)) -> &'static [u8] {
+        self.text.get(start..end).unwrap_or_default()
     }
 
     #[cfg(test)]
     pub(super) fn iter(self) -> impl Iterator<Item = &'static str> {
-        let name = move |start: &usize| core::str::from_utf8(self.at(*start)).unwrap();
-        self.starts.iter().map(name)
+        let name = move |span: &(usize, usize)| core::str::from_utf8(self.at(*span)).unwrap();
+        self.spans.iter().map(name)
     }
+}
+
+const fn initial(letter: u8) -> u64 {
+    1 << (letter & 0b11_1111)
 }
 
 const fn is_blank(byte: u8) -> bool {
@@ -66,17 +84,21 @@ pub(super) const fn count(text: &[u8]) -> usize {
     count
 }
 
-pub(super) const fn starts<const COUNT: usize>(text: &[u8]) -> [usize; COUNT] {
-    let mut starts = [0; COUNT];
+pub(super) const fn spans<const COUNT: usize>(text: &[u8]) -> [(usize, usize); COUNT] {
+    let mut spans = [(0, 0); COUNT];
     let (mut at, mut count) = (0, 0);
     while at < text.len() {
         if is_start(text, at) {
-            starts[count] = at;
+            let mut end = at;
+            while end < text.len() && !is_blank(text[end]) {
+                end += 1;
+            }
+            spans[count] = (at, end);
             count += 1;
         }
         at += 1;
     }
-    starts
+    spans
 }
 
 #[cfg(test)]
