@@ -89,7 +89,7 @@ impl Step {
                 "--deny=warnings",
             ])],
             Self::Features => FEATURES.into_iter().map(lint_lagwise).collect(),
-            Self::Tests => vec![tests()],
+            Self::Tests => vec![tests(&["--workspace"]), tests(&PLAIN_POOL)],
             Self::Doctests => vec![Invocation::cargo(["test", "--doc", "--workspace"])],
             Self::Docs => vec![
                 Invocation::cargo([
@@ -127,27 +127,20 @@ fn lint_lagwise(features: &[&str]) -> Invocation {
     Invocation::cargo(words.concat())
 }
 
-/// Runs every test once, and no bench.
-fn tests() -> Invocation {
+/// The example as it was before it moved to a router.
+const PLAIN_POOL: [&str; 2] = ["--package=lagwise-notes", "--features=plain-pool"];
+
+/// Runs every test of what is chosen once, and no bench.
+fn tests(chosen: &[&'static str]) -> Invocation {
     let unattended = env::var_os("CI").is_some_and(|value| value == "true");
     let nextest = Invocation::cargo(["nextest", "--version"]).succeeds();
-    Invocation::cargo(
-        match (nextest, unattended) {
-            (true, true) => ["nextest", "run", "--workspace", "--profile=ci"].as_slice(),
-            (true, false) => &["nextest", "run", "--workspace"],
-            // `--all-targets` would run the benches too.
-            (false, _) => &[
-                "test",
-                "--workspace",
-                "--lib",
-                "--bins",
-                "--tests",
-                "--examples",
-            ],
-        }
-        .iter()
-        .copied(),
-    )
+    let words: &[&str] = match (nextest, unattended) {
+        (true, true) => &["nextest", "run", "--profile=ci"],
+        (true, false) => &["nextest", "run"],
+        // `--all-targets` would run the benches too.
+        (false, _) => &["test", "--lib", "--bins", "--tests", "--examples"],
+    };
+    Invocation::cargo([words, chosen].concat())
 }
 
 #[cfg(test)]
