@@ -19,23 +19,27 @@
 //!     .await?;
 //!
 //! let session = db.session();
+//! sqlx::query("insert into notes (body) values ('hello')").execute(&session).await?;
 //!
-//! let mut primary = session.write().await?;
-//! sqlx::query("insert into notes (body) values ('hello')").execute(&mut *primary).await?;
-//! drop(primary);
+//! // On a replica that has the note, or on the primary.
+//! let notes: i64 = sqlx::query_scalar("select count(*) from notes").fetch_one(&session).await?;
 //!
-//! // A replica that has the note, or the primary.
+//! // A connection that knows where it leads.
 //! let mut node = session.read().await?;
-//! let notes: i64 = sqlx::query_scalar("select count(*) from notes").fetch_one(&mut *node).await?;
-//! println!("{notes} notes from {}", node.route());
+//! let again: i64 = sqlx::query_scalar("select count(*) from notes").fetch_one(&mut *node).await?;
+//! println!("{notes} and {again} notes, the latter from {}", node.route());
 //! # Ok(()) }
 //! ```
+//!
+//! Statements run on `&Router` and `&Session` as on a pool. Outside a session they go to the primary;
+//! inside one, each goes where its text, and what the database's catalog says of the names in it,
+//! allow: [`Router::classify`] says where and why.
 //!
 //! # What a read may ask for
 //!
 //! | handle | what it sees |
 //! |---|---|
-//! | [`Session::read`] | everything the session wrote, and nothing older than it has read |
+//! | a statement on `&Session`, [`Session::read`] | everything the session wrote, and nothing older than it has read |
 //! | [`Router::read_with`] with [`Within`] | every commit acknowledged longer ago than that |
 //! | [`Router::read`] outside a session | what any replica in rotation has: `max_lag` old at most, but for `min_in_rotation` and a lost primary |
 //! | [`Router::write`] | the primary |
