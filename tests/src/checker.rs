@@ -58,66 +58,72 @@ pub struct Verdict {
     pub breaches: Vec<String>,
 }
 
+/// An operation that has begun.
+struct Turn {
+    session: usize,
+    key: i32,
+    began: Instant,
+}
+
+impl Turn {
+    fn begin(session: usize, key: i32) -> Self {
+        Self {
+            session,
+            key,
+            began: lagwise::now(),
+        }
+    }
+
+    /// The operation has ended now, with this version and nonce.
+    fn end(self, (version, nonce): (i64, i64), read: Option<Place>) -> Entry {
+        Entry {
+            session: self.session,
+            key: self.key,
+            version,
+            nonce,
+            began: self.began,
+            ended: lagwise::now(),
+            read,
+        }
+    }
+}
+
 impl Chronicle {
     /// Writes a register in a session, at once, and enters it.
     pub async fn write(&self, session: usize, db: &PgSession, key: i32) -> Outcome<i64> {
-        let began = lagwise::now();
+        let turn = Turn::begin(session, key);
         let nonce = fastrand::i64(1..);
         let mut connection = db.write().await?;
         let version = bump(&mut connection, key, nonce).await?;
-        let ended = lagwise::now();
+        let entry = turn.end((version, nonce), None);
         drop(connection);
-        self.enter(Entry {
-            session,
-            key,
-            version,
-            nonce,
-            began,
-            ended,
-            read: None,
-        });
+        self.enter(entry);
         Ok(version)
     }
 
     /// Writes a register in a transaction of a session, and enters it.
     pub async fn commit(&self, session: usize, db: &PgSession, key: i32) -> Outcome<i64> {
-        let began = lagwise::now();
+        let turn = Turn::begin(session, key);
         let nonce = fastrand::i64(1..);
         let mut transaction = db.begin().await?;
         let version = bump(&mut transaction, key, nonce).await?;
         transaction.commit().await?;
-        self.enter(Entry {
-            session,
-            key,
-            version,
-            nonce,
-            began,
-            ended: lagwise::now(),
-            read: None,
-        });
+        self.enter(turn.end((version, nonce), None));
         Ok(version)
     }
 
     /// Reads a register in a session, and enters it.
     pub async fn read(&self, session: usize, db: &PgSession, key: i32) -> Outcome<i64> {
-        let began = lagwise::now();
+        let turn = Turn::begin(session, key);
         let mut connection = db.read().await?;
         let (version, nonce) = look(&mut connection, key).await?;
-        let ended = lagwise::now();
-        let read = Some(Place {
+        let place = Place {
             node: Arc::clone(&connection.route().node),
             role: connection.route().role,
-        });
+        };
+        let entry = turn.end((version, nonce), Some(place));
         drop(connection);
-        self.enter(Entry {
-            session,
-            key,
-            version,
-            nonce,
-            began,
-            ended,
-            read,
-        });
+        self.enter(entry);
         Ok(version)
     }
 
@@ -128,19 +134,11 @@ impl Chronicle {
         db: &PgSession,
         key: i32,
     ) -> Outcome<i64> {
-        let began = lagwise::now();
+        let turn = Turn::begin(session, key);
         let nonce = fastrand::i64(1..);
         let bumped = sqlx::query_scalar(BUMP).bind(key).bind(nonce);
         let version = bumped.fetch_one(db).await?;
-        self.enter(Entry {
-            session,
-            key,
-            version,
-            nonce,
-            began,
-            ended: lagwise::now(),
-            read: None,
-        });
+        self.enter(turn.end((version, nonce), None));
         Ok(version)
     }
 
@@ -152,7 +150,7 @@ impl Chronicle {
         db: &PgSession,
         key: i32,
     ) -> Outcome<i64> {
-        let began = lagwise::now();
+        let turn = Turn::begin(session, key);
         let read = "select version, nonce, here() from registers where key = $1";
         let row: (i64, i64, String) = sqlx::query_as(read).bind(key).fetch_one(db).await?;
         let (version, nonce, node) = row;
@@ -161,18 +159,11 @@ impl Chronicle {
         } else {
             Role::Replica
         };
-        self.enter(Entry {
-            session,
-            key,
-            version,
-            nonce,
-            began,
-            ended: lagwise::now(),
-            read: Some(Place {
-                node: Arc::from(node),
-                role,
-            }),
-        });
+        let place = Place {
+            node: Arc::from(node),
+            role,
+        };
+        self.enter(turn.end((version, nonce), Some(place)));
         Ok(version)
     }
 
