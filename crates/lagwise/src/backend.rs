@@ -133,6 +133,14 @@ pub struct Reading {
     pub(crate) standing: Standing,
 }
 
+/// Whether the server itself has said how a statement ended. Otherwise it may still take effect.
+pub(crate) fn is_certain<DB: Backend, T>(outcome: &Result<T, sqlx::Error>) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(error) => error.as_database_error().is_some() && DB::fault(error) != Fault::Node,
+    }
+}
+
 /// What an error means for a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(unnameable_types, reason = "part of the sealed trait")]

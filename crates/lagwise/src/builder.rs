@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lagwise_core::{Fallback, Monitor, NameError, Policy, Role};
-use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::budget::{Budget, Purse};
@@ -208,14 +207,12 @@ impl<DB: Backend> RouterBuilder<DB> {
         let (tasks, ends) = Tasks::new(runtime);
         let connections = first.pool.options().get_max_connections();
         let statements = Arc::new(Statements::new(self.statements));
-        let refused = Arc::new(Notify::new());
         // Without a replica it makes no difference what a statement does.
         if nodes.len() > 1 {
             let reader = CatalogReader {
                 nodes: nodes.clone(),
                 published: Arc::clone(&published),
                 statements: Arc::clone(&statements),
-                refused: Arc::clone(&refused),
                 interval: self.catalog_interval,
                 mark: None,
             };
@@ -224,7 +221,6 @@ impl<DB: Backend> RouterBuilder<DB> {
         Ok(Router::new(Shared {
             id: RouterId::next(),
             statements,
-            refused,
             orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),
             fallback: self.fallback,

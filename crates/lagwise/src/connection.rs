@@ -12,7 +12,7 @@ use std::sync::Arc;
 use lagwise_core::Sight;
 use sqlx::Connection as _;
 
-use crate::backend::{Backend, Fault};
+use crate::backend::{Backend, Fault, is_certain};
 use crate::budget::Permit;
 use crate::lease::Lease;
 use crate::route::Route;
@@ -173,11 +173,9 @@ impl<DB: Backend> WriteConnection<DB> {
     /// Gives the connection back after its only statement. What the server said of that is its end;
     /// where the connection failed instead, the end is found out as for any handle.
     pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        let certain = match &outcome {
-            Ok(_) => true,
-            Err(error) => error.as_database_error().is_some() && DB::fault(error) != Fault::Node,
-        };
-        if certain && let Some(write) = self.write.take() {
+        if is_certain::<DB, _>(&outcome)
+            && let Some(write) = self.write.take()
+        {
             // The answer is known, so the session may go on before the connection is back.
             write.close();
         }

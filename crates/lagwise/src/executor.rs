@@ -45,16 +45,7 @@ macro_rules! route_statements {
                 run(
                     $origin(self),
                     Statement::take(query),
-                    |connection, statement| {
-                        Box::pin(async move {
-                            let mut sum = DB::QueryResult::default();
-                            let mut items = DB::fetch_many_on(connection, statement);
-                            while let Some(item) = next(&mut items).await {
-                                sum.extend(item?.left());
-                            }
-                            Ok(sum)
-                        })
-                    },
+                    |connection, statement| collect(connection, statement, Either::left),
                 )
             }
 
@@ -99,16 +90,7 @@ macro_rules! route_statements {
                 run(
                     $origin(self),
                     Statement::take(query),
-                    |connection, statement| {
-                        Box::pin(async move {
-                            let mut rows = Vec::new();
-                            let mut items = DB::fetch_many_on(connection, statement);
-                            while let Some(item) = next(&mut items).await {
-                                rows.extend(item?.right());
-                            }
-                            Ok(rows)
-                        })
-                    },
+                    |connection, statement| collect(connection, statement, Either::right),
                 )
             }
 
@@ -197,6 +179,27 @@ macro_rules! route_statements {
             }
         }
     };
+}
+
+/// All results of a statement, as far as `keep` keeps them.
+fn collect<'c, DB, T, C>(
+    connection: &'c mut DB::Connection,
+    statement: Statement<DB>,
+    keep: fn(Item<DB>) -> Option<T>,
+) -> BoxFuture<'c, Result<C, sqlx::Error>>
+where
+    DB: Backend,
+    T: 'c,
+    C: Default + Extend<T> + Send + 'c,
+{
+    Box::pin(async move {
+        let mut kept = C::default();
+        let mut items = DB::fetch_many_on(connection, statement);
+        while let Some(item) = next(&mut items).await {
+            kept.extend(keep(item?));
+        }
+        Ok(kept)
+    })
 }
 
 route_statements!(Router, Origin::ambient);

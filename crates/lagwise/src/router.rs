@@ -288,8 +288,7 @@ impl<DB: Backend> Router<DB> {
     }
 
     fn by_name(&self, name: &str) -> Result<NodeId, Error> {
-        let named = self.shared.nodes.iter().find(|node| &**node.name() == name);
-        named.map(|node| node.id).ok_or_else(|| {
+        self.shared.named(name).map(|node| node.id).ok_or_else(|| {
             let known: Vec<&str> = self
                 .shared
                 .nodes

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lagwise_core::{Fallback, Instant, NodeId, ValidPolicy};
 use sqlx::Pool;
-use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Fault};
 use crate::budget::Purse;
 use crate::events::Subscriber;
 use crate::monitor::{Command, Orders, Tasks};
@@ -40,8 +39,6 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) purse: Purse,
     pub(crate) published: Arc<Published>,
     pub(crate) statements: Arc<Statements>,
-    /// Rung when a replica has refused a statement.
-    pub(crate) refused: Arc<Notify>,
     pub(crate) events: Subscriber,
     pub(crate) orders: Orders,
     pub(crate) tasks: Tasks,
@@ -54,27 +51,37 @@ impl<DB: Backend> Shared<DB> {
         self.nodes.get(id.index())
     }
 
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Node<DB>>> {
+        self.nodes.iter().find(|node| **node.name() == *name)
+    }
+
     /// The pool of the node that accepts writes; of the one that should, while none is known to.
     pub(crate) fn primary_pool(&self) -> &Pool<DB> {
         let snapshot = self.published.load();
-        let primary = snapshot.primary.and_then(|id| self.nodes.get(id.index()));
+        let primary = snapshot.primary.and_then(|id| self.node(id));
         &primary.unwrap_or(&self.first).pool
     }
 
     /// A request failed on a node as it would if the node had gone.
     pub(crate) fn node_failed(&self, name: &str) {
-        if let Some(node) = self.nodes.iter().find(|node| **node.name() == *name) {
+        if let Some(node) = self.named(name) {
             self.orders.give(Command::Suspect(node.id));
             observe::node_failed(node.name());
         }
     }
 
-    /// A replica refused a statement as a write that the primary did not refuse likewise.
-    pub(crate) fn learn_refusal(&self, node: &Arc<str>, sql: &str) {
-        if self.statements.learn_refusal(sql) {
+    /// A replica refused a statement as a write. Unless the primary refused it likewise, that is
+    /// remembered.
+    pub(crate) fn learn_refusal(
+        &self,
+        node: &Arc<str>,
+        sql: &str,
+        on_primary: Option<&sqlx::Error>,
+    ) {
+        let likewise = |error| DB::fault(error) == Fault::ReplicaRefuses;
+        if !on_primary.is_some_and(likewise) && self.statements.learn_refusal(sql) {
             observe::refusal_learned(node, sql);
         }
-        self.refused.notify_one();
     }
 
     /// The cost of every node at an instant.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lagwise_core::{Catalog, CatalogObject, Classification, Overrides, Verdict, Verdicts};
 
+use tokio::sync::Notify;
+
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::observe;
@@ -45,6 +47,7 @@ pub(crate) struct Statements {
     knowledge: ArcSwap<Knowledge>,
     /// Texts that have been warned of.
     warned: Verdicts,
+    refusals: Notify,
     settings: Settings,
 }
 
@@ -81,6 +84,7 @@ impl Statements {
         Self {
             knowledge: ArcSwap::from_pointee(Knowledge::of(catalog)),
             warned: memory(),
+            refusals: Notify::new(),
             settings,
         }
     }
@@ -143,7 +147,13 @@ impl Statements {
         let knowledge = self.knowledge.load();
         knowledge.refused.put(sql, Verdict::Write);
         knowledge.verdicts.put(sql, Verdict::Write);
+        self.refusals.notify_one();
         self.warned.insert(sql, Verdict::Write)
+    }
+
+    /// Waits until a replica has refused a text, since the last call returned.
+    pub(crate) async fn refusal(&self) {
+        self.refusals.notified().await;
     }
 
     /// Takes in what the database holds now. Returns whether that has changed.

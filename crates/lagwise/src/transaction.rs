@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::SqlStr;
 
-use crate::backend::{Backend, Fault};
+use crate::backend::{Backend, is_certain};
 use crate::connection::ReadGuards;
 use crate::lease::Lease;
 use crate::load::InFlight;
@@ -86,10 +86,7 @@ impl<DB: Backend> Transaction<DB> {
             Ending::Write { session: None, .. } | Ending::Read { .. } => None,
         };
         let outcome = self.inner.commit().await;
-        let certain = match &outcome {
-            Ok(()) => true,
-            Err(error) => error.as_database_error().is_some() && DB::fault(error) != Fault::Node,
-        };
+        let certain = is_certain::<DB, _>(&outcome);
         match write {
             Some(write) if certain => write.close(),
             uncertain => drop(uncertain),

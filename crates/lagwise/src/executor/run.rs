@@ -8,7 +8,7 @@ use lagwise_core::Reason;
 
 use super::Statement;
 use super::way::{Origin, Way};
-use crate::backend::{Backend, Fault};
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::observe;
 use crate::options::ReadOptions;
@@ -60,10 +60,8 @@ where
     observe::statement_refused(&node);
     let sql = statement.sql.clone();
     let outcome = on_primary(origin, statement, Reason::RefusedByReplica, work).await;
-    let refused_there = outcome.as_ref().err().and_then(Error::as_sqlx);
-    if refused_there.is_none_or(|error| DB::fault(error) != Fault::ReplicaRefuses) {
-        origin.shared.learn_refusal(&node, sql.as_str());
-    }
+    let error = outcome.as_ref().err().and_then(Error::as_sqlx);
+    origin.shared.learn_refusal(&node, sql.as_str(), error);
     Ok(outcome?)
 }
 

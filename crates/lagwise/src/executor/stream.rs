@@ -15,7 +15,7 @@ use sqlx::SqlStr;
 
 use super::way::{Origin, Way};
 use super::{Item, Statement};
-use crate::backend::{Backend, Fault};
+use crate::backend::Backend;
 use crate::connection::{ReadConnection, WriteConnection};
 use crate::observe;
 use crate::options::ReadOptions;
@@ -158,17 +158,18 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             return Err(failed.error);
         };
         let refused = failed.is_refusal::<DB>();
+        if refused {
+            observe::statement_refused(&failed.node);
+        }
         if handed_out {
             if refused {
                 // Too late for this time, but not for the next.
-                observe::statement_refused(&failed.node);
                 let shared = &self.origin.shared;
-                shared.learn_refusal(&failed.node, self.sql.as_str());
+                shared.learn_refusal(&failed.node, self.sql.as_str(), None);
             }
             return Err(search.give_up(failed).into());
         }
         if refused {
-            observe::statement_refused(&failed.node);
             self.next = Next::Primary(Reason::RefusedByReplica, Some(failed.node));
         } else {
             search.forgive(failed)?;
@@ -176,12 +177,11 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
         Ok(false)
     }
 
-    /// Remembers a statement that a replica refused, unless the primary refuses it likewise.
+    /// The primary has answered, or failed: a statement that a replica refused may be remembered.
     fn learn(&self, error: Option<&sqlx::Error>) {
-        if let Next::Primary(_, Some(replica)) = &self.next
-            && error.is_none_or(|error| DB::fault(error) != Fault::ReplicaRefuses)
-        {
-            self.origin.shared.learn_refusal(replica, self.sql.as_str());
+        if let Next::Primary(_, Some(replica)) = &self.next {
+            let shared = &self.origin.shared;
+            shared.learn_refusal(replica, self.sql.as_str(), error);
         }
     }
 }

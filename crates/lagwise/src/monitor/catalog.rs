@@ -5,12 +5,12 @@
 //! when a replica has refused a statement: that shows that something was not known. No statement
 //! waits for it: until an object is known, what names it goes to the primary.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lagwise_core::CatalogObject;
 use sqlx::ConnectOptions as _;
-use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::node::Node;
@@ -23,8 +23,6 @@ pub(crate) struct CatalogReader<DB: Backend> {
     pub(crate) nodes: Vec<Arc<Node<DB>>>,
     pub(crate) published: Arc<Published>,
     pub(crate) statements: Arc<Statements>,
-    /// Rung when a replica has refused a statement.
-    pub(crate) refused: Arc<Notify>,
     pub(crate) interval: Duration,
     /// What the database said of its objects as a whole when they were last read.
     pub(crate) mark: Option<String>,
@@ -41,13 +39,14 @@ impl<DB: Backend> CatalogReader<DB> {
                     self.interval.min(AFTER_FAILURE)
                 }
                 Err(_) => {
-                    observe::catalog_failed(node.name(), &sqlx::Error::PoolTimedOut);
+                    let timeout = io::ErrorKind::TimedOut.into();
+                    observe::catalog_failed(node.name(), &sqlx::Error::Io(timeout));
                     self.interval
                 }
             };
             tokio::time::sleep(AT_LEAST.min(pause)).await;
             tokio::select! {
-                () = self.refused.notified() => {}
+                () = self.statements.refusal() => {}
                 () = tokio::time::sleep(pause.saturating_sub(AT_LEAST)) => {}
             }
         }

@@ -176,7 +176,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) fn forgive(&mut self, failed: Failed) -> Result<(), Error> {
         let fault = DB::fault(&failed.error);
         let on_replica = failed.on_replica;
-        let tried = self.named(&failed.node);
+        let tried = self.shared.named(&failed.node);
         let error = self.give_up(failed);
         let (Some(node), None) = (tried, &self.last_error) else {
             return Err(error);
@@ -197,7 +197,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     /// Accounts for a failure that is not tried again.
     pub(crate) fn give_up(&self, failed: Failed) -> Error {
-        match self.named(&failed.node) {
+        match self.shared.named(&failed.node) {
             Some(node) => account(self.shared, node, failed.error),
             None => Error::from(failed.error),
         }
@@ -205,11 +205,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     pub(crate) const fn shared(&self) -> &'a Arc<Shared<DB>> {
         self.shared
-    }
-
-    fn named(&self, name: &str) -> Option<&'a Arc<Node<DB>>> {
-        let mut nodes = self.shared.nodes.iter();
-        nodes.find(|node| **node.name() == *name)
     }
 
     /// What the session needs at this moment.
