@@ -35,8 +35,10 @@ extern crate std;
 
 mod backoff;
 mod budget;
+mod claim;
 mod event;
 mod ewma;
+mod floor;
 mod history;
 mod lsn;
 mod membership;
@@ -44,6 +46,7 @@ mod monitor;
 mod node;
 mod observation;
 mod policy;
+mod position;
 mod random;
 mod requirement;
 mod rotation;
@@ -55,8 +58,10 @@ mod time;
 
 pub use backoff::Backoff;
 pub use budget::RateLimit;
+pub use claim::{Claim, ReadFrom};
 pub use event::Event;
 pub use ewma::PeakEwma;
+pub use floor::{Floor, Reached, Sight};
 pub use history::{History, Recorded, Sample};
 pub use lsn::{Lsn, ParseLsnError, WalGeometry, WalGeometryError};
 pub use membership::{Cause, Membership};
@@ -64,16 +69,17 @@ pub use monitor::Monitor;
 pub use node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline, Weight};
 pub use observation::{Completed, Observation, ProbeFailure, ServerStart, Standing};
 pub use policy::{Policy, PolicyError, PolicyFault, PrimaryLoss, ValidPolicy};
+pub use position::{Place, Position, Switch};
 pub use random::Random;
 pub use requirement::{Fallback, Requirement};
 pub use selection::{
     Candidate, Loads, Reason, Rejection, Rejections, Request, Selection, Step, next_step, recheck,
     recheck_fresh, select,
 };
-pub use session::{Floor, Position, Reached, Session, Sight};
+pub use session::{Session, Voided};
 pub use snapshot::{NodeView, Snapshot};
 pub use statement::{
     Because, Catalog, CatalogObject, Classification, NameError, Overrides, Redacted, RelationKind,
     Verdict, Verdicts, classify,
 };
-pub use time::Instant;
+pub use time::{Instant, WallTime};

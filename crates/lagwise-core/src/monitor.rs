@@ -10,6 +10,7 @@
 mod demand;
 mod schedule;
 mod service;
+mod switch;
 mod topology;
 mod track;
 
@@ -26,6 +27,7 @@ use crate::membership::Cause;
 use crate::node::{NodeId, NodeSpec, SystemId, Timeline};
 use crate::observation::{Completed, Observation, ProbeFailure, Standing};
 use crate::policy::ValidPolicy;
+use crate::position::Switch;
 use crate::random::Random;
 use crate::snapshot::{NodeView, Recent, Snapshot};
 use crate::time::Instant;
@@ -53,6 +55,7 @@ pub struct Monitor {
     /// Whose positions the history holds.
     sampled: Option<NodeId>,
     recent: Recent,
+    switches: Arc<[Switch]>,
     events: VecDeque<Event>,
 }
 
@@ -79,6 +82,7 @@ impl Monitor {
             completed: None,
             sampled: None,
             recent: Recent::default(),
+            switches: Arc::default(),
             events: VecDeque::new(),
         }
     }
@@ -131,6 +135,7 @@ impl Monitor {
         self.observe_rotation(now, node);
         self.recheck(now);
         self.schedule_next(now, node);
+        self.note_kept(node);
     }
 
     /// Takes in that a probe of `node` failed. Poll everything after it.
@@ -252,6 +257,7 @@ impl Monitor {
             head: self.head(),
             nodes: self.tracks.iter().map(|track| self.view(track)).collect(),
             policy: Arc::clone(&self.policy),
+            switches: Arc::clone(&self.switches),
             recent: self.recent.clone(),
         }
     }
@@ -268,6 +274,7 @@ impl Monitor {
             role: track.role(),
             membership: track.rotation.membership(),
             incarnation: track.incarnation,
+            runs_since: track.runs_since.filter(|_| observed.is_some()),
             observed_at: observed.map(|observed| observed.sent_at),
             started: observed.map(|observed| observed.started),
             lsn: observed.and_then(|observed| match observed.standing {
@@ -353,6 +360,7 @@ impl Monitor {
         let Recorded::Appended = history.record(observed.sent_at, insert) else {
             return;
         };
+        self.record_switch(node, &history, observed.sent_at);
         self.visible = Some(history.clone());
         self.history = Some(history);
         self.sampled = Some(node);

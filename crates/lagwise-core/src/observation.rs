@@ -19,6 +19,12 @@ impl ServerStart {
     pub const fn new(micros: i64) -> Self {
         Self(micros)
     }
+
+    /// The microseconds.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
 }
 
 /// What a node said of itself.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::session::Floor;
+use crate::floor::Floor;
 
 /// What the state that a read sees must contain.
 ///

@@ -1,167 +1,19 @@
-//! One user's thread of reads and writes, and what its next read must be able to see.
+//! One user's thread of reads and writes, and how each of them raises its floor.
 //!
-//! Two promises are kept here. *Read your writes*: a replica may serve the session once its as-of
-//! instant has reached the instant at which the session's last write returned. *Monotonic reads*: a
-//! read may have seen any commit up to the instant it ended, so another replica must have reached
-//! that instant; the same replica, in the same incarnation, has it by itself, because replay only
-//! advances. What is still under way counts as not yet reached by anybody.
+//! A write raises it to the instant at which it returned, a read to the instant at which it ended.
+//! What is still under way counts as not yet reached by anybody. How a session leaves the process and
+//! comes into another is in [`leaving`].
 //!
-//! A session here is a value without a lock. Who shares it, and how it leaves the process, is not
-//! this module's business.
-//!
-//! What a replica shows and what it has passed differ: a commit is shipped before it can be seen on
-//! the primary, so one replica can show what another, which has everything that was acknowledged,
-//! lacks. So what was read on a replica is compared with where the primary stood, and what was
-//! written, or read on the primary, with what can be seen.
+//! A session here is a value without a lock. Who shares it is not this module's business.
+
+mod leaving;
 
 use core::time::Duration;
 
-use crate::lsn::Lsn;
-use crate::node::{Incarnation, NodeId, SystemId, Timeline};
+use self::leaving::Trail;
+pub use self::leaving::Voided;
+use crate::floor::{Floor, Reached, Sight};
 use crate::time::Instant;
-
-/// A replica as a session saw it: one unbroken run of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the two together are the identity"
-)]
-pub struct Sight {
-    /// The node.
-    pub node: NodeId,
-    /// Its incarnation.
-    pub incarnation: Incarnation,
-}
-
-/// What a replica is proved to have reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "the two together are the proof")]
-pub struct Reached {
-    /// It shows every commit that was acknowledged, or seen on the primary, before this.
-    pub as_of: Instant,
-    /// It has passed where the primary stood at this instant: it shows all that any replica showed
-    /// before it.
-    pub passed: Instant,
-}
-
-impl From<Instant> for Reached {
-    /// A replica that has passed where the primary stood shows what could be seen there.
-    fn from(passed: Instant) -> Self {
-        Self {
-            as_of: passed,
-            passed,
-        }
-    }
-}
-
-/// A place in a cluster's history, which any process can compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the three together are the position"
-)]
-pub struct Position {
-    /// The cluster.
-    pub system: SystemId,
-    /// The branch of its history.
-    pub timeline: Timeline,
-    /// The place on it.
-    pub lsn: Lsn,
-}
-
-/// What a read must be able to see. The default is nothing in particular.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Floor {
-    written: Option<Instant>,
-    read: Option<Instant>,
-    seen: Option<Sight>,
-    position: Option<Position>,
-    settling: bool,
-}
-
-impl Floor {
-    /// Every commit acknowledged before `instant`.
-    #[must_use]
-    pub fn as_of(instant: Instant) -> Self {
-        Self {
-            written: Some(instant),
-            ..Self::default()
-        }
-    }
-
-    /// Everything up to a position.
-    #[must_use]
-    pub fn position(position: Position) -> Self {
-        Self {
-            position: Some(position),
-            ..Self::default()
-        }
-    }
-
-    /// What both floors need. Of two positions that cannot be compared the one on the later
-    /// timeline counts, and that of another system is dropped.
-    #[must_use]
-    pub fn merge(self, other: Self) -> Self {
-        let seen = match (self.seen, other.seen) {
-            (Some(one), Some(other)) if one == other => Some(one),
-            (one, None) if other.read.is_none() => one,
-            (None, other) if self.read.is_none() => other,
-            _ => None,
-        };
-        Self {
-            written: self.written.max(other.written),
-            read: self.read.max(other.read),
-            seen,
-            position: later(self.position, other.position),
-            settling: self.settling || other.settling,
-        }
-    }
-
-    /// The instant that a replica has yet to reach, if it has not reached all that is needed.
-    #[must_use]
-    pub fn lacking(&self, sight: Sight, reached: Reached) -> Option<Instant> {
-        // What was read on the same run of the same replica it still has: replay only advances.
-        let read = self.read.filter(|_| self.seen != Some(sight));
-        Self { read, ..*self }.lacking_unseen(reached)
-    }
-
-    /// [`Floor::lacking`] for a replica that nothing excuses.
-    #[must_use]
-    pub fn lacking_unseen(&self, reached: Reached) -> Option<Instant> {
-        let read = self.read.filter(|read| reached.passed < *read);
-        self.written
-            .filter(|written| reached.as_of < *written)
-            .max(read)
-    }
-
-    /// The latest instant that is needed of this replica.
-    #[must_use]
-    pub fn needed_from(&self, sight: Sight) -> Option<Instant> {
-        if self.seen == Some(sight) {
-            self.written
-        } else {
-            self.needed()
-        }
-    }
-
-    /// The latest instant that is needed of a replica that the session has not just read from.
-    #[must_use]
-    pub fn needed(&self) -> Option<Instant> {
-        self.written.max(self.read)
-    }
-
-    /// The position that a node must have replayed.
-    #[must_use]
-    pub const fn needed_position(&self) -> Option<Position> {
-        self.position
-    }
-
-    /// Whether the end of a write is being found out, which takes a round trip.
-    #[must_use]
-    pub const fn is_settling(&self) -> bool {
-        self.settling
-    }
-}
 
 /// What a session has written and seen.
 ///
@@ -183,16 +35,16 @@ pub struct Session {
     open_reads: u32,
     open_primary_reads: u32,
     bound: bool,
+    trail: Trail,
 }
 
 impl Session {
     /// A session that goes on from a floor.
     #[must_use]
     pub fn resume(floor: Floor) -> Self {
-        Self {
-            floor,
-            ..Self::default()
-        }
+        let mut session = Self::default();
+        session.merge(floor);
+        session
     }
 
     /// What the session's next read must be able to see.
@@ -223,6 +75,8 @@ impl Session {
     /// Raises the floor to what `floor` needs as well.
     pub fn merge(&mut self, floor: Floor) {
         self.floor = self.floor.merge(floor);
+        self.trail.beyond |= floor.written.is_some();
+        self.trail.read |= floor.read.is_some();
     }
 
     /// A write begins. Until it ends nothing but the primary serves the session.
@@ -234,6 +88,7 @@ impl Session {
     /// primary serves it.
     pub fn bind_to_primary(&mut self) {
         self.bound = true;
+        self.trail.moved = true;
     }
 
     /// A write's handle is gone, and its connection is being asked when the write ended.
@@ -243,7 +98,15 @@ impl Session {
 
     /// A write had ended at `now`, whether or not it took effect.
     pub fn close_write(&mut self, now: Instant) {
-        self.floor.written = self.floor.written.max(Some(now));
+        self.end_write(now, now);
+    }
+
+    fn end_write(&mut self, now: Instant, trusted_from: Instant) {
+        self.floor.written = self.floor.written.max(Some(trusted_from));
+        self.trail.last_write = self.trail.last_write.max(Some(now));
+        self.trail.uncaptured = true;
+        self.trail.beyond = true;
+        self.trail.moved = true;
         self.open_writes = self.open_writes.saturating_sub(1);
         self.settling = self.settling.min(self.open_writes);
     }
@@ -251,7 +114,7 @@ impl Session {
     /// Nobody knows when a write ends: it may still commit. The session stays on the primary for
     /// `window`, and trusts the rule again only then.
     pub fn lose_write(&mut self, now: Instant, window: Duration) {
-        self.close_write(now.after(window));
+        self.end_write(now, now.after(window));
     }
 
     /// A read begins on a replica that is proved to have reached `reached`.
@@ -285,6 +148,7 @@ impl Session {
         }
         // Whatever was seen before, this replica has it: that was the condition.
         self.floor.seen = Some(sight);
+        self.trail.beyond = false;
         self.open_reads += 1;
         Ok(())
     }
@@ -293,6 +157,8 @@ impl Session {
     pub fn close_read(&mut self, now: Instant) {
         self.open_reads = self.open_reads.saturating_sub(1);
         self.floor.read = self.floor.read.max(Some(now));
+        self.trail.read = true;
+        self.trail.read_since = true;
     }
 
     /// A read begins on the primary.
@@ -305,15 +171,9 @@ impl Session {
     pub fn close_primary_read(&mut self, now: Instant) {
         self.open_primary_reads = self.open_primary_reads.saturating_sub(1);
         self.floor.written = self.floor.written.max(Some(now));
+        self.trail.beyond = true;
+        self.trail.moved = true;
     }
-}
-
-fn later(one: Option<Position>, other: Option<Position>) -> Option<Position> {
-    let (Some(a), Some(b)) = (one, other) else {
-        return one.or(other);
-    };
-    let newer = a.system == b.system && (b.timeline, b.lsn) > (a.timeline, a.lsn);
-    Some(if newer { b } else { a })
 }
 
 #[cfg(test)]
@@ -321,6 +181,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lsn::Lsn;
+    use crate::node::{Incarnation, NodeId, SystemId, Timeline};
+    use crate::position::Position;
 
     fn at(nanos: u64) -> Instant {
         Instant::from_nanos(nanos)
@@ -458,8 +321,8 @@ mod tests {
             timeline: Timeline::new(timeline),
             lsn: Lsn::new(lsn),
         };
-        let one = Floor::position(position(1, 900)).merge(Floor::as_of(at(3)));
-        let two = Floor::position(position(2, 100)).merge(Floor::as_of(at(2)));
+        let one = Floor::position(position(1, 900), at(1)).merge(Floor::as_of(at(3)));
+        let two = Floor::position(position(2, 100), at(1)).merge(Floor::as_of(at(2)));
         let both = one.merge(two);
         assert_eq!(both.needed(), Some(at(3)));
         assert_eq!(

@@ -7,13 +7,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::floor::{Reached, Sight};
 use crate::history::{Sample, as_of};
 use crate::lsn::Lsn;
 use crate::membership::Membership;
 use crate::node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline};
 use crate::observation::ServerStart;
 use crate::policy::ValidPolicy;
-use crate::session::{Reached, Sight};
+use crate::position::Switch;
 use crate::time::Instant;
 
 /// What the monitor knew at one instant.
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub nodes: Vec<NodeView>,
     /// The policy that the decisions are taken by.
     pub policy: Arc<ValidPolicy>,
+    /// The promotions that were seen, oldest first.
+    pub switches: Arc<[Switch]>,
     pub(crate) recent: Recent,
 }
 
@@ -55,6 +58,8 @@ pub struct NodeView {
     pub incarnation: Incarnation,
     /// When it was last asked with success, in this run.
     pub observed_at: Option<Instant>,
+    /// Since when this run is known to be unbroken.
+    pub runs_since: Option<Instant>,
     /// When its server was started, as last observed.
     pub started: Option<ServerStart>,
     /// Its position: replayed on a replica, inserted on the primary.

@@ -55,7 +55,7 @@ a:300                      | wrote=300 within=200     => primary beyond_bound; a
 # Positions that a token names.
 a:300                      | token=1/300              => a
 a:300                      | token=1/299              => primary behind_floor; a not proved to have replayed the token's position
-a:300                      | token=2/300              => primary behind_floor; a not proved to have replayed the token's position
+a:300                      | token=2/300              => refuse; a not proved to have replayed the token's position
 a:300                      | foreign-token            => primary behind_floor; a not proved to have replayed the token's position
 a:300                      | token=1/299 wait=20      => wait; a not proved to have replayed the token's position
 
@@ -278,11 +278,12 @@ impl Asked {
         let millis = || ms(value.parse().expect("milliseconds"));
         let floor = |floor| Requirement::at_least(floor);
         let position = |system, timeline, lsn| {
-            floor(Floor::position(Position {
+            let position = Position {
                 system: SystemId::new(system),
                 timeline: Timeline::new(timeline),
                 lsn: Lsn::new(lsn),
-            }))
+            };
+            floor(Floor::position(position, at(now)))
         };
         let more = match key {
             "within" => Requirement::within(millis()),

@@ -9,13 +9,13 @@ use alloc::sync::Arc;
 use super::Monitor;
 use super::track::Track;
 use crate::event::Event;
+use crate::floor::Reached;
 use crate::lsn::Lsn;
 use crate::membership::Cause;
 use crate::node::{NodeId, Role};
 use crate::observation::Standing;
 use crate::policy::PrimaryLoss;
 use crate::rotation::{Change, Proof};
-use crate::session::Reached;
 use crate::time::Instant;
 
 impl Monitor {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use crate::lsn::Lsn;
 use crate::membership::Cause;
-use crate::node::{Incarnation, NodeId, NodeSpec, Role};
+use crate::node::{Incarnation, NodeId, NodeSpec, Role, Timeline};
 use crate::observation::{Observation, ProbeFailure, Standing};
 use crate::rotation::Rotation;
 use crate::time::Instant;
@@ -31,6 +31,10 @@ pub(super) struct Track {
     pub(super) diverged: bool,
     /// It claims to be a primary that nobody follows, and that was said.
     pub(super) rival: bool,
+    /// Since when the present run is known to be unbroken.
+    pub(super) runs_since: Option<Instant>,
+    /// The farthest that it was proved to have replayed of a timeline, as a replica.
+    pub(super) kept: Option<Kept>,
     last: Option<Observation>,
     /// Its first position of this run under the present history, and when that was received.
     anchor: Option<(Lsn, Instant)>,
@@ -39,6 +43,14 @@ pub(super) struct Track {
     failure: Option<ProbeFailure>,
     failed_at: Option<Instant>,
     suspected: Option<Instant>,
+}
+
+/// What a replica was proved to have of a timeline.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) timeline: Timeline,
+    pub(super) replay: Lsn,
+    pub(super) as_of: Instant,
 }
 
 impl Track {
@@ -52,6 +64,8 @@ impl Track {
             drained: false,
             diverged: false,
             rival: false,
+            runs_since: None,
+            kept: None,
             last: None,
             anchor: None,
             anchored_from: now,
@@ -71,7 +85,10 @@ impl Track {
             self.incarnation = self.incarnation.next();
             self.diverged = false;
             self.anchor = None;
+            self.runs_since = None;
         }
+        // The connection was there when the question was sent.
+        self.runs_since = self.runs_since.or(Some(observed.sent_at));
         self.failure = None;
         self.suspected = self
             .suspected

@@ -6,11 +6,12 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Request;
+use crate::floor::Reached;
 use crate::lsn::Lsn;
 use crate::membership::Cause;
 use crate::node::NodeId;
+use crate::position::{Place, Position};
 use crate::requirement::Requirement;
-use crate::session::{Position, Reached};
 use crate::snapshot::{NodeView, Snapshot};
 use crate::time::Instant;
 
@@ -118,7 +119,7 @@ pub(super) fn meets(
         });
     }
     if let Some(position) = floor.needed_position()
-        && !has_replayed(snapshot, node, position)
+        && !has_replayed(snapshot, node, position, floor.since())
     {
         return Err(Rejection::BehindPosition);
     }
@@ -217,9 +218,12 @@ fn in_rotation(node: &NodeView) -> Result<(), Rejection> {
 }
 
 /// A position of another cluster, or of another branch of history, is nothing to compare with.
-fn has_replayed(snapshot: &Snapshot, node: &NodeView, position: Position) -> bool {
-    snapshot.system == Some(position.system)
-        && snapshot.timeline == Some(position.timeline)
-        && node.as_of.is_some()
-        && node.lsn.is_some_and(|lsn| lsn >= position.lsn)
+fn has_replayed(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    position: Position,
+    since: Option<Instant>,
+) -> bool {
+    let place = snapshot.place(position, since.unwrap_or(Instant::NEVER));
+    place == Place::Here && node.as_of.is_some() && node.lsn.is_some_and(|lsn| lsn >= position.lsn)
 }

@@ -7,6 +7,7 @@
 use super::eligible::{Rejection, meets};
 use super::{Candidate, Reason, Rejections, Request, candidate};
 use crate::membership::Cause;
+use crate::position::Place;
 use crate::requirement::Fallback;
 use crate::snapshot::Snapshot;
 use crate::time::Instant;
@@ -36,6 +37,15 @@ pub fn next_step(
     rejections: &Rejections,
     now: Instant,
 ) -> Step {
+    // Somebody was told of a promotion that this monitor has yet to see: the primary it knows lacks
+    // what the session has written since.
+    if is_ahead(snapshot, &request) {
+        return if now < request.wait_until {
+            Step::Wait
+        } else {
+            Step::Refuse
+        };
+    }
     if request.requirement.is_primary() {
         return Step::Primary(Reason::Asked);
     }
@@ -58,6 +68,11 @@ pub fn next_step(
         }
         Fallback::Refuse => Step::Refuse,
     }
+}
+
+fn is_ahead(snapshot: &Snapshot, request: &Request<'_>) -> bool {
+    let position = request.requirement.floor().needed_position();
+    position.is_some_and(|position| snapshot.place(position, Instant::NEVER) == Place::Ahead)
 }
 
 /// Whether a rejection can go away by the deadline, by replay alone.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lagwise_core::{
-    Candidate, Fallback, Floor, Instant, Lsn, NodeId, Position, Random, Request, Requirement,
-    Selection, Session, Snapshot, Step, SystemId, Timeline, next_step, recheck, recheck_fresh,
-    select,
+    Candidate, Claim, Fallback, Floor, Instant, Lsn, NodeId, Position, Random, Request,
+    Requirement, Selection, Session, Snapshot, Step, SystemId, Timeline, Voided, WallTime,
+    next_step, recheck, recheck_fresh, select,
 };
 
 use crate::cluster::{Kind, MS, OURS, Place};
@@ -145,7 +145,7 @@ impl World {
             return;
         }
         let floor = self.clients[client].session.floor();
-        let next = match self.chance.below(4) {
+        let next = match self.chance.below(6) {
             0 => Session::resume(floor),
             1 => {
                 let mut merged = Session::resume(Floor::default());
@@ -157,12 +157,41 @@ impl World {
                 self.clients[client] = Client::default();
                 return;
             }
-            _ => match self.token() {
-                Some(token) => Session::resume(Floor::position(token)),
+            3 => match self.token() {
+                Some(token) => Session::resume(Floor::position(token, self.instant())),
                 None => return,
             },
+            captured => {
+                let position = if captured == 4 { self.token() } else { None };
+                let now = self.instant();
+                if let Some(position) = position {
+                    self.clients[client].session.cover(position, now);
+                }
+                match self.carry(client) {
+                    Some(session) => session,
+                    None => return,
+                }
+            }
         };
         self.clients[client].session = next;
+    }
+
+    /// What a token of the session says, taken up again: with a position if one was captured, and
+    /// without if not.
+    fn carry(&mut self, client: usize) -> Option<Session> {
+        let (now, wall) = (self.instant(), self.wall());
+        let session = &self.clients[client].session;
+        let claim = session.claim(&self.snapshot, (now, wall), self.policy.sticky_window)?;
+        let claim = Claim::decode(&claim.encode()).expect("what was written can be read");
+        let mut carried = Session::default();
+        carried.take_up(&claim, &self.snapshot, now, wall);
+        self.tally.carried += 1;
+        Some(carried)
+    }
+
+    /// A wall clock that runs with the other.
+    fn wall(&self) -> WallTime {
+        WallTime::from_millis(self.now / MS)
     }
 
     /// Where the primary stands, asked now: a token covers all that was written and seen before.
@@ -184,6 +213,10 @@ impl World {
 
     fn route(&mut self, client: usize, asked: Asked, until: u64) {
         let now = self.instant();
+        if let Some(voided) = self.clients[client].session.settle_position(&self.snapshot) {
+            self.tally.voided += 1;
+            assert_ne!(voided, Voided::Foreign, "there is one cluster");
+        }
         let request = Request {
             requirement: self.requirement(client, asked.bound),
             fallback: asked.fallback,

@@ -85,6 +85,8 @@ pub(crate) struct Tally {
     pub(crate) refused_opens: u64,
     pub(crate) waits: u64,
     pub(crate) tokens: u64,
+    pub(crate) carried: u64,
+    pub(crate) voided: u64,
     pub(crate) freshest: u64,
     pub(crate) lost_writes: u64,
     pub(crate) failovers: u64,
@@ -407,7 +409,8 @@ impl World {
             received_at: Instant::from_nanos(probe.sent),
             connection,
             system: SystemId::new(node.system),
-            started: ServerStart::new(node.started),
+            // Some nodes are started in the same microsecond as another.
+            started: ServerStart::new(node.started + [0, 0, 1_000, 2_000, 3_000][probe.node % 5]),
             standing,
         }
     }

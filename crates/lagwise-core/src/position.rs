@@ -1,0 +1,128 @@
+//! A place in a cluster's history that any process can compare, and what a promotion does to it.
+//!
+//! An instant means something in one process only; a position means the same everywhere, as long as
+//! it is compared on the branch of history it belongs to. A promotion begins a new branch somewhere
+//! on the old one: what lies before the fork is on both, what lies beyond it is lost. An ordinary
+//! role cannot ask where the fork is, so the rule kept here is that a position counts as kept only
+//! where the promoted node was seen to have replayed it while it was still a replica.
+
+use core::time::Duration;
+
+use crate::lsn::Lsn;
+use crate::node::{SystemId, Timeline};
+use crate::snapshot::Snapshot;
+use crate::time::Instant;
+
+/// A place in a cluster's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the three together are the position"
+)]
+pub struct Position {
+    /// The cluster.
+    pub system: SystemId,
+    /// The branch of its history.
+    pub timeline: Timeline,
+    /// The place on it.
+    pub lsn: Lsn,
+}
+
+/// The end of a timeline, as the monitor saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Switch {
+    /// The timeline that ended.
+    pub ended: Timeline,
+    /// The timeline that goes on from it.
+    pub began: Timeline,
+    /// The farthest that the promoted node was seen to have replayed of the one that ended: all of
+    /// it is kept. Unknown where it was never seen as a replica.
+    pub kept: Option<Lsn>,
+    /// Every commit acknowledged before this is kept as well: the promoted node's last proof.
+    pub kept_as_of: Option<Instant>,
+    /// When the first question was sent that was answered on the new timeline.
+    pub seen_at: Instant,
+}
+
+/// Where a position lies, as far as a snapshot can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "whoever asks must know every answer"
+)]
+pub enum Place {
+    /// On the present history: nodes can be compared with it.
+    Here,
+    /// On a timeline later than any the monitor has seen: somebody else knows of a promotion that
+    /// this monitor does not know of yet. No node of the present history has it.
+    Ahead,
+    /// On a timeline that has ended, and not proved to be kept.
+    Lost,
+    /// Beyond where the primary stood when it was asked after the position came in: nobody was ever
+    /// there.
+    Beyond,
+    /// In another cluster.
+    Foreign,
+    /// The monitor has not seen a primary yet.
+    Unknown,
+}
+
+impl Snapshot {
+    /// Where a position lies that came in at `since`.
+    #[must_use]
+    pub fn place(&self, position: Position, since: Instant) -> Place {
+        let (Some(system), Some(timeline)) = (self.system, self.timeline) else {
+            return Place::Unknown;
+        };
+        if position.system != system {
+            return Place::Foreign;
+        }
+        if position.timeline > timeline {
+            return Place::Ahead;
+        }
+        if position.timeline < timeline {
+            return self.place_on_ended(position);
+        }
+        let beyond = self
+            .head
+            .is_some_and(|head| head.last_sent >= since && head.lsn < position.lsn);
+        if beyond { Place::Beyond } else { Place::Here }
+    }
+
+    fn place_on_ended(&self, position: Position) -> Place {
+        let kept = self
+            .switches
+            .iter()
+            .filter(|switch| switch.ended == position.timeline)
+            .any(|switch| switch.kept.is_some_and(|kept| position.lsn <= kept));
+        if kept || position.lsn == Lsn::default() {
+            Place::Here
+        } else {
+            Place::Lost
+        }
+    }
+
+    /// Whether what was acknowledged at `written` may have been lost in a promotion since: it is not
+    /// proved to have reached the node that was promoted.
+    #[must_use]
+    pub fn may_have_lost(&self, written: Instant) -> bool {
+        self.switches.iter().any(|switch| {
+            let kept = switch.kept_as_of.is_some_and(|as_of| written < as_of);
+            written <= switch.seen_at && !kept
+        })
+    }
+}
+
+/// The greater of two positions. Of two that cannot be compared the one on the later timeline counts,
+/// and that of another system is dropped.
+pub(crate) fn later(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+    let (Some(a), Some(b)) = (one, other) else {
+        return one.or(other);
+    };
+    let newer = a.system == b.system && (b.timeline, b.lsn) > (a.timeline, a.lsn);
+    Some(if newer { b } else { a })
+}
+
+/// How long a promotion is remembered: longer than any token or session that it could concern.
+pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,198 @@
+//! How a session leaves its process, and how it comes in.
+//!
+//! What the session's next reader elsewhere must know is kept beside the floor: what no position
+//! covers yet, and what the session's client has been told already. A new token is due only when
+//! there is something new to say.
+
+use core::time::Duration;
+
+use super::Session;
+use crate::claim::{Claim, ReadFrom};
+use crate::floor::{Floor, Sight};
+use crate::node::Timeline;
+use crate::position::{Place, Position, later};
+use crate::snapshot::Snapshot;
+use crate::time::{Instant, WallTime};
+
+/// What is kept beside the floor.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
+pub(super) struct Trail {
+    /// The farthest position that was captured after a write.
+    pub(super) captured: Option<Position>,
+    /// A write has ended since.
+    pub(super) uncaptured: bool,
+    /// A write elsewhere was never captured.
+    pub(super) inherited: bool,
+    /// What was written, or seen on the primary, that neither the position nor the replica last read
+    /// from is known to have.
+    pub(super) beyond: bool,
+    /// What was read on replicas and is not below the position.
+    pub(super) read: bool,
+    /// When the last write ended.
+    pub(super) last_write: Option<Instant>,
+    /// Something happened that no token has told.
+    pub(super) moved: bool,
+    /// A replica was read since the last token.
+    pub(super) read_since: bool,
+    /// The replica that the last token names.
+    pub(super) told: Option<Sight>,
+    /// When the last token was made.
+    pub(super) issued: Option<WallTime>,
+    /// A write of the session may have been lost by the cluster.
+    pub(super) lost: bool,
+}
+
+/// Why a position that a session brought with it counts no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Voided {
+    /// Its timeline has ended, and it is not proved to be kept.
+    Lost,
+    /// The primary never stood there.
+    Beyond,
+    /// It is of another cluster.
+    Foreign,
+}
+
+impl Session {
+    /// Takes up what a token says, at `now`.
+    pub fn take_up(&mut self, claim: &Claim, snapshot: &Snapshot, now: Instant, wall: WallTime) {
+        self.merge(claim.floor(snapshot, now, wall));
+        let trail = &mut self.trail;
+        trail.inherited |= claim.uncaptured;
+        trail.lost |= claim.may_be_lost(snapshot);
+        trail.told = self.floor.seen;
+        trail.issued = trail.issued.max(Some(claim.issued));
+    }
+
+    /// Takes up that nothing is known of what happened before `now`: reads see all of it.
+    pub fn take_up_unknown(&mut self, now: Instant) {
+        self.merge(Floor::as_of(now));
+    }
+
+    /// Looks whether the position that the session brought with it can be, and gives it up if not.
+    pub fn settle_position(&mut self, snapshot: &Snapshot) -> Option<Voided> {
+        let (Some(position), Some(since)) = (self.floor.position, self.floor.since) else {
+            return None;
+        };
+        let voided = match snapshot.place(position, since) {
+            Place::Here | Place::Ahead | Place::Unknown => return None,
+            Place::Lost => Voided::Lost,
+            Place::Beyond => Voided::Beyond,
+            Place::Foreign => Voided::Foreign,
+        };
+        self.floor.position = None;
+        self.floor.since = None;
+        if voided == Voided::Lost {
+            // What is left of it is on the present history, as it was when the token came in.
+            self.floor.written = self.floor.written.max(Some(since));
+            self.trail.beyond = true;
+            self.trail.lost = true;
+        }
+        Some(voided)
+    }
+
+    /// Whether a write of the session may have been lost by the cluster in a promotion: it was
+    /// acknowledged, and is not proved to have reached the node that was promoted.
+    #[must_use]
+    pub fn may_have_lost_writes(&self, snapshot: &Snapshot) -> bool {
+        let lost = |written| snapshot.may_have_lost(written);
+        self.trail.lost || self.trail.last_write.is_some_and(lost)
+    }
+
+    /// Whether a write has ended whose position nobody has asked for yet.
+    #[must_use]
+    pub const fn is_uncaptured(&self) -> bool {
+        self.trail.uncaptured
+    }
+
+    /// Whether writes are open, all of which are being asked when they ended.
+    #[must_use]
+    pub const fn is_settling(&self) -> bool {
+        self.open_writes > 0 && self.open_writes == self.settling && !self.bound
+    }
+
+    /// The primary stood at `position` when it was asked at `sent`.
+    pub fn cover(&mut self, position: Position, sent: Instant) {
+        self.trail.captured = later(self.trail.captured, Some(position));
+        let covers = |instant: Option<Instant>| instant.is_none_or(|instant| instant <= sent);
+        if covers(self.floor.written) {
+            self.trail.beyond = false;
+            self.trail.uncaptured = false;
+        }
+        if covers(self.floor.read) && self.open_reads == 0 {
+            self.trail.read = false;
+        }
+    }
+
+    /// Whether there is anything to tell that the client's last token does not say. One that only
+    /// reads on the same replica is told again once its token is older than `renew_after`.
+    #[must_use]
+    pub fn has_moved(&self, wall: WallTime, renew_after: Duration) -> bool {
+        let trail = &self.trail;
+        let old = trail
+            .issued
+            .is_none_or(|issued| wall.since(issued) >= renew_after);
+        let reads = trail.read_since || self.open_reads > 0;
+        let under_way = self.open_writes > 0 || self.open_primary_reads > 0 || self.bound;
+        trail.moved || under_way || (reads && (old || trail.told != self.floor.seen))
+    }
+
+    /// Whether the session has done more than read on replicas since the last token.
+    #[must_use]
+    pub const fn has_moved_by_more_than_reads(&self) -> bool {
+        self.trail.moved || self.open_writes > 0 || self.bound
+    }
+
+    /// What a token of the session says at this moment; none before a primary was seen. A write that
+    /// is still open is waited out for `sticky_window`.
+    #[must_use]
+    pub fn claim(
+        &self,
+        snapshot: &Snapshot,
+        (now, wall): (Instant, WallTime),
+        sticky_window: Duration,
+    ) -> Option<Claim> {
+        let position = later(self.floor.position, self.trail.captured);
+        let system = snapshot.system.or(position.map(|at| at.system))?;
+        let timeline: Option<Timeline> = snapshot.timeline.max(position.map(|at| at.timeline));
+        let open = self.open_writes > 0 || self.bound;
+        let waited_out = match self.floor.written {
+            _ if open => Some(sticky_window),
+            Some(until) if until > now => Some(until.since(now)),
+            _ => None,
+        };
+        Some(Claim {
+            lsn: position.map(|position| position.lsn),
+            beyond: self.trail.beyond || open || self.open_primary_reads > 0,
+            uncaptured: self.trail.uncaptured || self.trail.inherited || open,
+            unsettled_until: waited_out.map(|window| wall.after(window)),
+            read: self.reads_elsewhere().then(|| self.read_from(snapshot)),
+            ..Claim::new(system, timeline?, wall)
+        })
+    }
+
+    /// The client has been given a token that says all of this.
+    pub fn told(&mut self, claim: &Claim) {
+        self.trail.moved = false;
+        self.trail.read_since = false;
+        self.trail.told = self.floor.seen.filter(|_| claim.read.is_some());
+        self.trail.issued = Some(claim.issued);
+    }
+
+    fn reads_elsewhere(&self) -> bool {
+        self.trail.read || self.open_reads > 0
+    }
+
+    fn read_from(&self, snapshot: &Snapshot) -> ReadFrom {
+        let seen = self.floor.seen.and_then(|seen| {
+            let node = snapshot.node(seen.node)?;
+            (node.incarnation == seen.incarnation).then_some(node.started?)
+        });
+        seen.map_or(ReadFrom::Several, ReadFrom::Server)
+    }
+}
