@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::{fmt, io};
 
 use crate::fuzz;
+use crate::packages::Wanted;
 
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -17,10 +18,19 @@ pub(crate) enum Failure {
     Refused { line: String, status: ExitStatus },
     /// `LAGWISE_PG_BIN` names a folder that does not hold a server.
     WrongFolder { folder: PathBuf, fault: String },
-    /// There is no PostgreSQL server, and we may not install one here.
-    NoServer,
-    /// The packages were installed, and still there is no server.
-    StillNoServer { cause: Option<Box<Self>> },
+    /// The variable names a program that is not what it should be.
+    WrongProgram {
+        variable: &'static str,
+        file: PathBuf,
+        fault: String,
+    },
+    /// It is not there, and we may not install it here.
+    Missing(&'static Wanted),
+    /// The packages could not be installed, or were, and still it is not there.
+    StillMissing {
+        wanted: &'static Wanted,
+        cause: Option<Box<Self>>,
+    },
     /// The fuzzing engine cannot be built.
     NoCompiler,
     /// `rustc` does not say what it compiles for.
@@ -49,17 +59,33 @@ impl fmt::Display for Failure {
                  programs, or unset it to have them looked for",
                 folder.display(),
             ),
-            Self::NoServer => f.write_str(NO_SERVER),
-            Self::StillNoServer { cause: Some(cause) } => {
-                write!(
-                    f,
-                    "PostgreSQL could not be installed: {cause}\n\n{NO_SERVER}"
-                )
-            }
-            Self::StillNoServer { cause: None } => write!(
+            Self::WrongProgram {
+                variable,
+                file,
+                fault,
+            } => write!(
                 f,
-                "apt-get installed `postgresql`, and none of its folders holds a complete server \
-                 of a supported version\n\n{NO_SERVER}",
+                "{variable} is `{}`, and {fault}: name the program, or unset it to have one \
+                 looked for",
+                file.display(),
+            ),
+            Self::Missing(wanted) => f.write_str(wanted.how),
+            Self::StillMissing {
+                wanted: Wanted { name, how, .. },
+                cause: Some(cause),
+            } => write!(f, "the {name} could not be installed: {cause}\n\n{how}"),
+            Self::StillMissing {
+                wanted:
+                    Wanted {
+                        name,
+                        packages,
+                        how,
+                    },
+                cause: None,
+            } => write!(
+                f,
+                "apt-get installed `{}`, and still no {name} that can be used is found\n\n{how}",
+                packages.join(" "),
             ),
             Self::NoCompiler => f.write_str(fuzz::NO_COMPILER),
             Self::NoHost => f.write_str(
@@ -81,15 +107,3 @@ impl fmt::Display for Failure {
         }
     }
 }
-
-const NO_SERVER: &str = "\
-no PostgreSQL server found (14 to 19: initdb, postgres, pg_ctl, pg_rewind, pg_basebackup)
-
-install one:
-  Debian, Ubuntu   sudo apt-get install postgresql
-  Fedora, RHEL     sudo dnf install postgresql-server
-  Arch             sudo pacman -S postgresql
-  macOS            brew install postgresql@17
-
-or name the folder of one that is elsewhere:
-  export LAGWISE_PG_BIN=/path/to/postgresql/bin";

@@ -14,14 +14,18 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::packages::Apt;
 use crate::step::Step;
 
+mod browser;
 mod clock;
 mod console;
 mod failure;
 mod fuzz;
 mod invocation;
+mod packages;
 mod postgres;
+mod redis;
 mod step;
 mod test;
 
@@ -45,7 +49,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Checks everything, fastest first, and stops at the first failure.
+    /// Checks everything, fastest first, and stops at the first failure; installs PostgreSQL, Redis
+    /// and Chromium where they are missing.
     Test {
         /// Runs this step alone.
         #[arg(long, value_name = "NAME")]
@@ -96,7 +101,7 @@ fn main() -> ExitCode {
 
 /// Becomes the demo, so that its exit code, its signals and its terminal are its own.
 fn demo(arguments: Vec<OsString>) -> Result<(), Failure> {
-    postgres::ensure()?;
+    postgres::ensure(&mut Apt::default())?;
     // Built by a run of its own: the quiet one below would hide minutes of first compilation.
     Invocation::cargo(["build", "--package", "lagwise-demo"]).run()?;
     let run = Invocation::cargo(["run", "--quiet", "--package", "lagwise-demo", "--"]);

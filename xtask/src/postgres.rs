@@ -1,18 +1,16 @@
-//! Sees to it that this machine has the programs of a PostgreSQL server, and installs them if not.
+//! Where this machine has the programs of a PostgreSQL server, and how it gets them.
 //!
 //! Only the programs are wanted: the tests and the demo start servers of their own, in temporary
-//! folders. So the package must neither create nor start the cluster that it usually comes with,
-//! and a server that is already here is left alone. We install only where we need not ask: as
-//! root, where there is `apt-get`. Anywhere else the person at the terminal is told how.
+//! folders. So the package must neither create nor start the cluster that it usually comes with.
 //! Which server a test runs on is the test kit's business; we look where it looks.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::{env, fmt, fs};
 
-use crate::console;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::packages::{self, Apt, Wanted};
 
 /// From the oldest that is maintained to the newest we know of.
 const SUPPORTED: RangeInclusive<u32> = 14..=19;
@@ -39,31 +37,38 @@ const VERSIONED: [(&str, &str, &str); 8] = [
 /// Folders that hold programs of one version.
 const SINGLE: [&str; 3] = ["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"];
 
+static WANTED: Wanted = Wanted {
+    name: "PostgreSQL server",
+    packages: &["postgresql"],
+    how: "\
+no PostgreSQL server found (14 to 19: initdb, postgres, pg_ctl, pg_rewind, pg_basebackup)
+
+install one:
+  Debian, Ubuntu   sudo apt-get install postgresql
+  Fedora, RHEL     sudo dnf install postgresql-server
+  Arch             sudo pacman -S postgresql
+  macOS            brew install postgresql@17
+
+or name the folder of one that is elsewhere:
+  export LAGWISE_PG_BIN=/path/to/postgresql/bin",
+};
+
 #[derive(Debug, PartialEq, Eq)]
 struct Server {
     folder: PathBuf,
     major: u32,
 }
 
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.major, self.folder.display())
+    }
+}
+
 /// Returns once there is a server, or says why there can be none.
-pub(crate) fn ensure() -> Result<(), Failure> {
-    if find()?.is_some() {
-        return Ok(());
-    }
-    if !may_install() {
-        return Err(Failure::NoServer);
-    }
-    console::say("no PostgreSQL server found: installing Debian's package, without a cluster");
-    install().map_err(|cause| Failure::StillNoServer {
-        cause: Some(Box::new(cause)),
-    })?;
-    let server = find()?.ok_or(Failure::StillNoServer { cause: None })?;
-    console::say(&format!(
-        "PostgreSQL {} is in {}",
-        server.major,
-        server.folder.display()
-    ));
-    Ok(())
+pub(crate) fn ensure(apt: &mut Apt) -> Result<(), Failure> {
+    let prepare = || refuse_a_cluster(Path::new(CLUSTER_DEFAULTS));
+    apt.provide(&WANTED, find, prepare)
 }
 
 fn find() -> Result<Option<Server>, Failure> {
@@ -121,7 +126,7 @@ fn inspect(folder: &Path, version: impl Fn(&Path) -> Option<String>) -> Result<u
 }
 
 fn version(folder: &Path) -> Option<String> {
-    Invocation::new(folder.join("postgres"), ["--version"]).output()
+    packages::version(&folder.join("postgres"))
 }
 
 /// The number in `postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)`; also in `18beta1`.
@@ -148,45 +153,10 @@ fn candidates() -> Vec<PathBuf> {
         }
     }
     folders.extend(SINGLE.map(PathBuf::from));
-    folders.extend(search_path());
+    folders.extend(packages::search_path());
     let configured = Invocation::new("pg_config", ["--bindir"]).output();
     folders.extend(configured.map(|folder| PathBuf::from(folder.trim())));
     folders
-}
-
-fn search_path() -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .collect()
-}
-
-fn may_install() -> bool {
-    let apt = search_path()
-        .iter()
-        .any(|folder| folder.join("apt-get").is_file());
-    let user = Invocation::new("id", ["-u"]).output();
-    apt && user.is_some_and(|id| id.trim() == "0")
-}
-
-fn install() -> Result<(), Failure> {
-    refuse_a_cluster(Path::new(CLUSTER_DEFAULTS))?;
-    // A source of packages that cannot be reached makes this fail, and is seldom the one needed.
-    if let Err(failure) = apt_get(&["update"]).run_aside() {
-        console::say(&format!(
-            "{failure}; going on with the lists of packages at hand"
-        ));
-    }
-    apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"]).run_aside()
-}
-
-fn apt_get(arguments: &[&str]) -> Invocation {
-    // A machine that has just started is often busy with updates of its own.
-    let wait = ["--option=DPkg::Lock::Timeout=120"].as_slice();
-    Invocation::new("apt-get", [wait, arguments].concat())
-        .with_env("DEBIAN_FRONTEND", "noninteractive")
-        // The defaults we wrote stay, and nobody is asked about it.
-        .with_env("UCF_FORCE_CONFFOLD", "1")
 }
 
 /// Keeps the package from creating a cluster; a file that is already there has its own reasons.
@@ -205,37 +175,12 @@ fn refuse_a_cluster(defaults: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::{Path, PathBuf};
-    use std::{env, fs, process};
 
     use super::{PROGRAMS, inspect, major, named, newest, refuse_a_cluster};
-
-    /// A folder that goes when its test ends.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = env::temp_dir().join(format!("lagwise-xtask-{}-{name}", process::id()));
-            fs::create_dir_all(&path).expect("a temporary folder can be made");
-            // Where temporary folders are may itself be a link.
-            Self(fs::canonicalize(path).expect("it has a path without links"))
-        }
-
-        fn with_programs(name: &str, programs: &[&str]) -> Self {
-            let folder = Self::new(name);
-            for program in programs {
-                fs::write(folder.0.join(program), "").expect("a file can be written in it");
-            }
-            folder
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _gone = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::packages::tests::Folder;
 
     fn at(version: &'static str) -> impl Fn(&Path) -> Option<String> {
         move |_| Some(format!("postgres (PostgreSQL) {version}\n"))

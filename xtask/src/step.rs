@@ -32,8 +32,10 @@ pub(crate) enum Step {
 /// What a step asks of the machine besides Rust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    Nothing,
     Postgres,
+    Redis,
+    /// A browser, and the program that has it do what a test wants.
+    Browser,
     /// Without it the step is skipped, and the summary says so.
     CxxCompiler,
     /// Without it the step is skipped, and the summary says so.
@@ -65,12 +67,13 @@ impl Step {
         }
     }
 
-    pub(crate) fn need(self) -> Need {
+    pub(crate) fn needs(self) -> &'static [Need] {
         match self {
-            Self::Format | Self::Lint | Self::Features | Self::Docs => Need::Nothing,
-            Self::Tests | Self::Doctests => Need::Postgres,
-            Self::Fuzz => Need::CxxCompiler,
-            Self::Dependencies => Need::CargoDeny,
+            Self::Format | Self::Lint | Self::Features | Self::Docs => &[],
+            Self::Tests => &[Need::Postgres, Need::Redis, Need::Browser],
+            Self::Doctests => &[Need::Postgres, Need::Redis],
+            Self::Fuzz => &[Need::CxxCompiler],
+            Self::Dependencies => &[Need::CargoDeny],
         }
     }
 

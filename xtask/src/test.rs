@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::clock::Started;
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::packages::Apt;
 use crate::step::{Need, Step};
-use crate::{console, fuzz, postgres};
+use crate::{browser, console, fuzz, postgres, redis};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -29,11 +30,12 @@ struct Record {
 pub(crate) fn run(only: Option<Step>) -> Result<(), Failure> {
     let steps = only.map_or_else(|| Step::ALL.to_vec(), |step| vec![step]);
     let mut records = Vec::new();
+    let mut apt = Apt::default();
     let mut result = Ok(());
     for step in steps.iter().copied() {
         console::say(&format!("\n== {} ==", step.name()));
         let started = Started::now();
-        let outcome = match perform(step) {
+        let outcome = match perform(step, &mut apt) {
             Ok(outcome) => outcome,
             Err(failure) => {
                 result = Err(failure);
@@ -53,15 +55,12 @@ pub(crate) fn run(only: Option<Step>) -> Result<(), Failure> {
     result
 }
 
-fn perform(step: Step) -> Result<Outcome, Failure> {
-    match step.need() {
-        Need::Postgres => postgres::ensure()?,
-        Need::CxxCompiler if !fuzz::has_compiler() => return Ok(skip(fuzz::NO_COMPILER)),
-        Need::CargoDeny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
-            let why = "cargo-deny is not installed: `cargo install --locked cargo-deny`";
-            return Ok(skip(why));
+fn perform(step: Step, apt: &mut Apt) -> Result<Outcome, Failure> {
+    for need in step.needs() {
+        if let Some(why) = meet(*need, apt)? {
+            console::say(&format!("skipped: {why}"));
+            return Ok(Outcome::Skipped(why));
         }
-        Need::Nothing | Need::CxxCompiler | Need::CargoDeny => {}
     }
     for invocation in step.invocations() {
         invocation.run()?;
@@ -69,9 +68,20 @@ fn perform(step: Step) -> Result<Outcome, Failure> {
     Ok(Outcome::Passed)
 }
 
-fn skip(why: &'static str) -> Outcome {
-    console::say(&format!("skipped: {why}"));
-    Outcome::Skipped(why)
+/// Sees to it that there is what a step needs, or says why the step is to be skipped.
+fn meet(need: Need, apt: &mut Apt) -> Result<Option<&'static str>, Failure> {
+    match need {
+        Need::Postgres => postgres::ensure(apt)?,
+        Need::Redis => redis::ensure(apt)?,
+        Need::Browser => browser::ensure(apt)?,
+        Need::CxxCompiler if !fuzz::has_compiler() => return Ok(Some(fuzz::NO_COMPILER)),
+        Need::CargoDeny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
+            let why = "cargo-deny is not installed: `cargo install --locked cargo-deny`";
+            return Ok(Some(why));
+        }
+        Need::CxxCompiler | Need::CargoDeny => {}
+    }
+    Ok(None)
 }
 
 fn summary(steps: &[Step], records: &[Record]) -> String {

@@ -19,7 +19,7 @@ use crate::node::{Makings, Node};
 use crate::program;
 use crate::settings::Settings;
 use crate::template::Recipe;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{Ending, Watchdog};
 use crate::wire::Relays;
 
 /// Has the folders of failed clusters stay, for a look at what happened.
@@ -147,7 +147,7 @@ impl Builder {
     fn assemble(&self, recipe: &Arc<Recipe>) -> Result<Cluster> {
         let base = folder::base(recipe.account)?;
         let folder = folder::make(recipe.account, &base)?;
-        let watchdog = Watchdog::start(recipe.account, &folder)?;
+        let watchdog = Watchdog::start(recipe.account, &folder, Ending::Orderly)?;
         let relays = Relays::start()?;
         let mut cluster = Cluster::empty(folder, watchdog, relays);
         if self.keep_on_failure {

@@ -4,6 +4,7 @@
 //! wrong, and no mock knows how PostgreSQL behaves then. This crate starts a primary and streaming
 //! standbys in a temporary folder, in a fraction of a second, and makes every such fault a call.
 //! All it needs is an installed PostgreSQL, 14 or newer; no container, no port, no configuration.
+//! A Redis server, and a load balancer in front of the nodes, can be had in the same way.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -46,24 +47,33 @@
 //! | another node becomes the primary | [`Node::promote`], [`Node::follow`] | [`Node::rejoin`] |
 //! | an old primary comes back with lost rows | [`Node::rejoin_without_rewind`] | [`Node::rejoin`] |
 //!
+//! # What else a service talks to
+//!
+//! | What | Start | Faults |
+//! |---|---|---|
+//! | a Redis, or Valkey, with nothing in it | [`RedisServer::start`] | [`RedisServer::wire`], [`RedisServer::pause`], [`RedisServer::kill`] |
+//! | one address for several nodes, which take its connections in turn | [`Balancer::over`] | [`Balancer::wire`] |
+//!
 //! # Addresses
 //!
 //! Servers listen on Unix sockets in their own folders, and nowhere else. [`Node::url`] is the TCP
 //! address of a relay in this process, which keeps it over restarts, refuses connections while the
 //! server is down, and obeys [`Node::client_wire`]. The kit's own questions, and
-//! [`Node::connect`], go past it over the socket.
+//! [`Node::connect`], go past it over the socket. [`RedisServer::url`] is such an address too, and
+//! [`Balancer::url`] one that leads on to those of the nodes.
 //!
 //! # Where clusters live, and their end
 //!
-//! A cluster is one folder, in memory where the system has a file system for that. It ends, with
-//! its servers, when [`Cluster`] is dropped or [`Cluster::shutdown`] is awaited; also while
-//! panicking, and, by a watchdog process, when the test is interrupted or killed. Only the template
-//! that data folders are copied from stays, for the next start. Run by root, servers run as the
-//! user `postgres`, else `nobody`.
+//! A cluster, like a Redis server, is one folder, in memory where the system has a file system for
+//! that. It ends, with its servers, when [`Cluster`] or [`RedisServer`] is dropped or its `shutdown`
+//! is awaited; also while panicking, and, by a watchdog process, when the test is interrupted or
+//! killed. Only the template that data folders are copied from stays, for the next start. Run by
+//! root, servers run as the user `postgres`, else `nobody`.
 //!
 //! | Variable | Meaning |
 //! |---|---|
 //! | `LAGWISE_PG_BIN` | the folder of `postgres` and `initdb` to use |
+//! | `LAGWISE_REDIS` | the `redis-server` or `valkey-server` to use |
 //! | `LAGWISE_TESTKIT_DIR` | where to make folders, instead of `/dev/shm` or the temporary folder |
 //! | `LAGWISE_TESTKIT_KEEP=1` | keep the folder of a cluster whose test panics |
 //!
@@ -75,6 +85,7 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod account;
+mod balancer;
 mod builder;
 mod clock;
 mod cluster;
@@ -84,6 +95,7 @@ mod installation;
 mod node;
 mod processes;
 mod program;
+mod redis;
 mod server;
 mod settings;
 mod sql;
@@ -92,11 +104,13 @@ mod wait;
 mod watchdog;
 mod wire;
 
+pub use balancer::Balancer;
 pub use builder::Builder;
 pub use cluster::Cluster;
 pub use error::{Error, Result};
 pub use installation::Installation;
 pub use node::Node;
+pub use redis::RedisServer;
 pub use server::Stop;
 pub use sql::Scalar;
 pub use wire::Wire;

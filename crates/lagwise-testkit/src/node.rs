@@ -16,7 +16,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 
 use crate::error::{Error, Result};
-use crate::server::{Server, Stop};
+use crate::server::{Launch, Server, Stop};
 use crate::settings::Settings;
 use crate::sql::{self, Scalar};
 use crate::template::Recipe;
@@ -71,7 +71,13 @@ impl Node {
         account
             .make_folder(&folder)
             .map_err(|error| Error::because(format!("cannot make {}", folder.display()), error))?;
-        let server = Server::new(*account, installation.program("postgres"), folder);
+        let launch = Launch {
+            program: installation.program("postgres"),
+            data_option: "-D",
+            options: Vec::new(),
+            socket: ".s.PGSQL.5432",
+        };
+        let server = Server::new(*account, launch, folder);
         let client_wire = relays.wire(Listens::No)?;
         client_wire.lead_to(&server.socket());
         let upstream_wire = relays.wire(Listens::Yes)?;

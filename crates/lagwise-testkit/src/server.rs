@@ -2,8 +2,9 @@
 //!
 //! The server is a direct child, so that its process id is known and cannot become another's, and
 //! its end is seen. Whatever was frozen is thawed before it is told to stop, since a frozen process
-//! hears nothing. What the server is configured to be is `node`'s business.
+//! hears nothing. What the server is, and is configured to be, is `node`'s and `redis`'s business.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -38,21 +39,32 @@ pub enum Stop {
     Immediate,
 }
 
+/// Which server to start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    /// The option before the folder of the data, which the server makes its working folder.
+    pub(crate) data_option: &'static str,
+    pub(crate) options: Vec<OsString>,
+    /// The name of the socket, in the server's own folder.
+    pub(crate) socket: &'static str,
+}
+
 /// A server's program, its folder and, while it runs, its first process.
 #[derive(Debug)]
 pub(crate) struct Server {
     account: Account,
-    program: PathBuf,
-    /// The node's folder: its data, its log and its socket.
+    launch: Launch,
+    /// The server's own folder: its data, its log and its socket.
     folder: PathBuf,
     life: Mutex<Life>,
 }
 
 impl Server {
-    pub(crate) fn new(account: Account, program: PathBuf, folder: PathBuf) -> Self {
+    pub(crate) fn new(account: Account, launch: Launch, folder: PathBuf) -> Self {
         Self {
             account,
-            program,
+            launch,
             folder,
             life: Mutex::default(),
         }
@@ -67,7 +79,7 @@ impl Server {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
+        self.folder.join(self.launch.socket)
     }
 
     /// The last lines of the log, empty where there is none.
@@ -98,7 +110,7 @@ impl Server {
             return Ok(());
         }
         let child = self.try_spawn().map_err(|error| {
-            let message = format!("cannot start {}", self.program.display());
+            let message = format!("cannot start {}", self.launch.program.display());
             Error::because(message, error).with_log(self.log_tail())
         })?;
         life.child = Some(child);
@@ -113,8 +125,9 @@ impl Server {
             return Err(error);
         }
         let log = self.account.append(&self.log_file())?;
-        let mut command = self.account.command(&self.program, &self.folder);
-        command.arg("-D").arg(self.data()).stdin(Stdio::null());
+        let mut command = self.account.command(&self.launch.program, &self.folder);
+        command.arg(self.launch.data_option).arg(self.data());
+        command.args(&self.launch.options).stdin(Stdio::null());
         // In a group of its own, an interrupt from the terminal does not reach it.
         command
             .stdout(log.try_clone()?)

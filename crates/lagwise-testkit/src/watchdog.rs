@@ -1,9 +1,9 @@
-//! Cleans up after a cluster, whatever becomes of the process that started it.
+//! Cleans up after servers, whatever becomes of the process that started it.
 //!
 //! A test may return, panic, be interrupted or be killed outright, and in none of these cases may
 //! servers or folders stay behind. Only another process can promise that: a small script that holds
 //! the reading end of a pipe and acts when the pipe closes. It is the one way of cleaning up, so
-//! every test tests it. Servers that stop while their cluster lives on are `server`'s business.
+//! every test tests it. Servers that stop while what they belong to lives on are `server`'s business.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -20,6 +20,25 @@ const SCRIPT: &str = include_str!("watchdog.sh");
 /// Longer than the script takes at its slowest, when it has to kill what does not shut down.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How the watchdog ends servers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// At once, but so that they give back what they hold outside their folder.
+    Orderly,
+    /// Killed, since they hold nothing outside their folder.
+    Outright,
+}
+
+impl Ending {
+    /// The signal's name, as `kill` has it.
+    fn signal(self) -> &'static str {
+        match self {
+            Self::Orderly => "QUIT",
+            Self::Outright => "KILL",
+        }
+    }
+}
+
 /// The process that outlives us to clean up.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
@@ -32,13 +51,14 @@ impl Watchdog {
     /// Starts watching over everything in `folder`.
     ///
     /// It runs as the servers' account, since only the same user may see where a process is.
-    pub(crate) fn start(account: Account, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(account: Account, folder: &Path, ending: Ending) -> Result<Self> {
         let mut command = account.command(Path::new("sh"), Path::new("/"));
         command
             .arg("-c")
             .arg(SCRIPT)
             .arg("lagwise-watchdog")
-            .arg(folder);
+            .arg(folder)
+            .arg(ending.signal());
         // In a group of its own, an interrupt from the terminal does not reach it.
         command
             .process_group(0)

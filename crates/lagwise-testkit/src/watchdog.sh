@@ -1,11 +1,12 @@
-# Ends the servers of one cluster and removes its folder, once the process that started them is
+# Ends the servers in one folder and removes it, once the process that started them is
 # gone or says so. That process holds the only writing end of our standard input: however it ends,
 # and be it by SIGKILL, the pipe closes.
 #
-# Everything that runs for the cluster has its working folder inside the cluster's; that is how it
-# is found, even where its parent is gone.
+# Everything that runs for them has its working folder inside it; that is how it is found, even where
+# its parent is gone.
 
 dir=$1
+signal=$2
 keep=
 trap '' HUP INT TERM
 
@@ -29,7 +30,7 @@ members() {
       echo "${pid%%/*}"
     done
   else
-    for file in "$dir"/*/data/postmaster.pid; do
+    for file in "$dir"/*/data/postmaster.pid "$dir"/*/data/redis.pid; do
       [ -f "$file" ] || continue
       read -r server <"$file"
       ps -A -o pid=,ppid= | while read -r pid parent; do
@@ -39,14 +40,14 @@ members() {
   fi
 }
 
-# An immediate shutdown lets a server give back what it holds outside its folder; what a frozen
+# An immediate shutdown, by QUIT, lets a PostgreSQL server give back what it holds outside its folder; what a frozen
 # process is told it hears only once it goes on. Programs that are not servers, such as `initdb`,
 # cannot give anything back, but they end soon.
 tries=0
 while left=$(members) && [ -n "$left" ] && [ "$tries" -lt 200 ]; do
   tries=$((tries + 1))
   for pid in $(members servers); do
-    kill -QUIT "$pid" 2>/dev/null
+    kill -"$signal" "$pid" 2>/dev/null
     kill -CONT "$pid" 2>/dev/null
     [ "$tries" -le 60 ] || kill -KILL "$pid" 2>/dev/null
   done

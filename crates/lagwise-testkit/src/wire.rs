@@ -22,7 +22,8 @@ use crate::error::{Error, Result};
 /// How long the relay may take to put a fault in force; it takes well under a millisecond.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A relay between one client side and one server: `127.0.0.1:port` to the server's Unix socket.
+/// A relay between one client side and a server: `127.0.0.1:port` to the server's Unix socket, or
+/// behind a [`Balancer`](crate::Balancer) to the address of one node in turn.
 ///
 /// Every change is in force when the call returns. Faults replace each other; [`heal`](Self::heal)
 /// removes whatever is in force. They outlast restarts of the server and changes of the target.
@@ -85,7 +86,7 @@ impl Wire {
         *self.open.borrow()
     }
 
-    /// The address of the client side; it stays the same for the life of the cluster.
+    /// The address of the client side; it stays the same for the life of the wire's owner.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -98,7 +99,15 @@ impl Wire {
 
     /// Leads to another server from now on; open connections are reset.
     pub(crate) fn lead_to(&self, target: &Path) {
-        self.change(|condition| condition.target = Some(target.to_owned()));
+        let target = Target::Socket(target.to_owned());
+        self.change(|condition| condition.targets = vec![target]);
+        self.reset();
+    }
+
+    /// Leads to each of these addresses in turn from now on; open connections are reset.
+    pub(crate) fn lead_to_each(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let targets = addresses.into_iter().map(Target::Address).collect();
+        self.change(|condition| condition.targets = targets);
         self.reset();
     }
 
@@ -178,7 +187,7 @@ impl Relays {
         let condition = Condition {
             fault: Fault::Delay(Duration::ZERO),
             listens,
-            target: None,
+            targets: Vec::new(),
         };
         let (orders, obey) = mpsc::unbounded_channel();
         let (count, open) = watch::channel(0);
@@ -207,13 +216,23 @@ pub(crate) enum Listens {
 struct Condition {
     fault: Fault,
     listens: Listens,
-    target: Option<PathBuf>,
+    /// Connections go to them in turn.
+    targets: Vec<Target>,
 }
 
 impl Condition {
     fn accepts(&self) -> bool {
         self.listens == Listens::Yes && self.fault != Fault::Cut
     }
+}
+
+/// Where a connection may lead.
+#[derive(Clone, Debug)]
+enum Target {
+    /// A server of ours.
+    Socket(PathBuf),
+    /// The client side of another wire.
+    Address(SocketAddr),
 }
 
 /// A fault in force; no fault is a delay of zero.

@@ -5,6 +5,7 @@
 //! sides at once, whatever is under way. Accepting is `relay`'s business.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 
-use super::{Fault, Held, Line};
+use super::{Fault, Held, Line, Target};
 use crate::clock;
 
 /// What one reading takes at most; the servers' own buffers have half that size.
@@ -23,12 +24,12 @@ const CHUNK: usize = 16 * 1024;
 const UNDER_WAY: usize = 256;
 
 /// Carries the connection to its end, or to the next reset of its wire.
-pub(super) async fn carry(mut client: TcpStream, mut line: Line) {
+pub(super) async fn carry(mut client: TcpStream, mut line: Line, turn: usize) {
     let mine = line.borrow().resets;
     let mut watched = line.clone();
     let ended = tokio::select! {
         () = reset(&mut watched, mine) => Err(io::ErrorKind::ConnectionReset.into()),
-        ended = connect_and_relay(&mut client, &mut line) => ended,
+        ended = connect_and_relay(&mut client, &mut line, turn) => ended,
     };
     if ended.is_err() {
         // With no time to linger, closing is a reset, as from a process that was killed. An error
@@ -42,17 +43,45 @@ async fn reset(line: &mut Line, mine: u64) {
     drop(line.wait_for(|held| held.resets != mine).await);
 }
 
-async fn connect_and_relay(client: &mut TcpStream, line: &mut Line) -> io::Result<()> {
+async fn connect_and_relay(client: &mut TcpStream, line: &mut Line, turn: usize) -> io::Result<()> {
     client.set_nodelay(true)?;
     let held = passable(line).await?;
-    let target = held
-        .condition
-        .target
-        .as_ref()
-        .ok_or(io::ErrorKind::ConnectionRefused)?;
-    let mut server = UnixStream::connect(target).await?;
+    match connect(&held.condition.targets, turn).await? {
+        Server::OnSocket(mut server) => relay(client, server.split(), line).await,
+        Server::AtAddress(mut server) => relay(client, server.split(), line).await,
+    }
+}
+
+/// Connects to the target whose turn it is, else to the next one that does not refuse.
+async fn connect(targets: &[Target], turn: usize) -> io::Result<Server> {
+    let mut refusal = io::ErrorKind::ConnectionRefused.into();
+    let first = turn.checked_rem(targets.len()).unwrap_or_default();
+    let (before, from_first) = targets.split_at(first);
+    for target in from_first.iter().chain(before) {
+        let server = match target {
+            Target::Socket(path) => UnixStream::connect(path).await.map(Server::OnSocket),
+            Target::Address(address) => dial(*address).await.map(Server::AtAddress),
+        };
+        match server {
+            Ok(server) => return Ok(server),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
+async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let server = TcpStream::connect(address).await?;
+    server.set_nodelay(true)?;
+    Ok(server)
+}
+
+async fn relay(
+    client: &mut TcpStream,
+    (from_server, to_server): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    line: &Line,
+) -> io::Result<()> {
     let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
     let asking = pump(from_client, to_server, line.clone());
     let answering = pump(from_server, to_client, line.clone());
     tokio::pin!(answering);
@@ -61,6 +90,12 @@ async fn connect_and_relay(client: &mut TcpStream, line: &mut Line) -> io::Resul
         answered = &mut answering => answered,
         asked = asking => { asked?; answering.await }
     }
+}
+
+/// The other end of a connection.
+enum Server {
+    OnSocket(UnixStream),
+    AtAddress(TcpStream),
 }
 
 /// Moves bytes one way to the end of what there is.

@@ -32,6 +32,8 @@ pub(super) struct Relay {
     orders: mpsc::UnboundedReceiver<Order>,
     count: watch::Sender<usize>,
     lines: JoinSet<()>,
+    /// Which of several targets the next connection goes to, counted on past their number.
+    turn: usize,
 }
 
 impl Relay {
@@ -53,6 +55,7 @@ impl Relay {
             orders,
             count,
             lines: JoinSet::new(),
+            turn: 0,
         }
     }
 
@@ -67,7 +70,9 @@ impl Relay {
                 },
                 accepted = accept(listener.as_ref()) => match accepted {
                     Ok(client) => {
-                        self.lines.spawn(line::carry(client, self.held.subscribe()));
+                        let line = self.held.subscribe();
+                        self.lines.spawn(line::carry(client, line, self.turn));
+                        self.turn = self.turn.wrapping_add(1);
                     }
                     // Out of file descriptors: asking again at once would only burn the processor.
                     Err(_) => tokio::time::sleep(RESPITE).await,
