@@ -96,7 +96,7 @@ struct Arrow {
 }
 
 /// Every crate of ours, as a manifest names it.
-const OURS: [&str; 10] = [
+const OURS: [&str; 12] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
@@ -105,6 +105,8 @@ const OURS: [&str; 10] = [
     "lagwise-notes",
     "lagwise-tests",
     "lagwise-benches",
+    "lagwise-chaos",
+    "axum-notes",
     "lagwise-fuzz",
     "xtask",
 ];

@@ -146,7 +146,9 @@ impl Claim {
             floor = floor.merge(Floor::as_of(now.after(until.since(wall))));
         }
         if let Some(read) = self.read {
-            let started = |node: &&NodeView| node.started.map(ReadFrom::Server) == Some(read);
+            let started = |node: &&NodeView| {
+                !node.spec.balanced && node.started.map(ReadFrom::Server) == Some(read)
+            };
             let mut servers = snapshot.nodes.iter().filter(started);
             // Two that were started in the same microsecond cannot be told apart.
             let server = servers.next().filter(|_| servers.next().is_none());

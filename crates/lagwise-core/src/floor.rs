@@ -92,7 +92,8 @@ impl Floor {
     }
 
     /// What both floors need. Of two positions that cannot be compared the one on the later
-    /// timeline counts, and that of another system is dropped.
+    /// timeline counts. Of two clusters' one position is dropped, and everything up to when they came
+    /// in is needed instead.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         let seen = match (self.seen, other.seen) {
@@ -101,12 +102,20 @@ impl Floor {
             (None, other) if self.read.is_none() => other,
             _ => None,
         };
+        let since = self.since.max(other.since);
+        let system = |floor: &Self| floor.position.map(|position| position.system);
+        let apart = system(&self).is_some()
+            && system(&other).is_some()
+            && system(&self) != system(&other);
         Self {
-            written: self.written.max(other.written),
+            written: self
+                .written
+                .max(other.written)
+                .max(since.filter(|_| apart)),
             read: self.read.max(other.read),
             seen,
             position: later(self.position, other.position),
-            since: self.since.max(other.since),
+            since,
             settling: self.settling || other.settling,
         }
     }
@@ -148,6 +157,12 @@ impl Floor {
     #[must_use]
     pub const fn needed_position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// The instant that nodes must be asked after to find out whether one of them meets the floor.
+    #[must_use]
+    pub fn asks_for(&self) -> Option<Instant> {
+        self.needed().max(self.since)
     }
 
     /// When that position came in. What the primary says of itself after this decides whether the

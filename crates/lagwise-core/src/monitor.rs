@@ -264,7 +264,9 @@ impl Monitor {
 
     fn view(&self, track: &Track) -> NodeView {
         let is_primary = self.primary == Some(track.id);
-        let reached = self.reached(track).filter(|_| !is_primary);
+        let reached = self
+            .reached(track)
+            .filter(|_| !is_primary && !track.spec.balanced);
         let observed = track.trusted();
         let replay = track.replay();
         let history = self.visible.as_ref();

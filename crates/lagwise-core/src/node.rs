@@ -138,6 +138,9 @@ pub struct NodeSpec {
     pub weight: Weight,
     /// Where it stands. Reads prefer the nodes of the policy's zone.
     pub zone: Option<Arc<str>>,
+    /// Its address leads to one of several servers, another one with each connection, so that what
+    /// one connection shows is proved of no other.
+    pub balanced: bool,
 }
 
 impl NodeSpec {
@@ -149,6 +152,7 @@ impl NodeSpec {
             configured,
             weight: Weight::default(),
             zone: None,
+            balanced: false,
         }
     }
 }

@@ -59,6 +59,11 @@ pub struct Policy {
     pub primary_loss: PrimaryLoss,
     /// How long a read waits for a replica to have what it needs before it falls back. 20 ms.
     pub wait: Duration,
+    /// How many reads may wait so at once; one more falls back without waiting. 1,024.
+    pub max_waiting: u32,
+    /// How long a token may wait for the position of the session's last write, before it is given
+    /// out without. 250 ms.
+    pub capture_timeout: Duration,
     /// How long a session stays on the primary after a write whose outcome is unknown. 2 s.
     pub sticky_window: Duration,
     /// Where the reads come from: nodes of this zone are preferred.
@@ -97,6 +102,8 @@ impl Default for Policy {
             lag_ceiling: Duration::from_secs(60),
             primary_loss: PrimaryLoss::default(),
             wait: Duration::from_millis(20),
+            max_waiting: 1024,
+            capture_timeout: Duration::from_millis(250),
             sticky_window: Duration::from_secs(2),
             zone: None,
         }
@@ -207,7 +214,7 @@ impl Policy {
         ]
     }
 
-    fn rotation_faults(&self) -> [Option<PolicyFault>; 6] {
+    fn rotation_faults(&self) -> [Option<PolicyFault>; 7] {
         [
             fault(
                 self.return_lag >= self.max_lag
@@ -242,6 +249,13 @@ impl Policy {
                 "sticky_window",
                 self.sticky_window,
                 Advice::AtLeast(self.probe_timeout),
+            ),
+            fault(
+                self.capture_timeout < Duration::from_millis(1)
+                    || self.capture_timeout > Duration::from_secs(10),
+                "capture_timeout",
+                self.capture_timeout,
+                Advice::Between(Duration::from_millis(1), Duration::from_secs(10)),
             ),
             fault(
                 self.wait > Duration::from_secs(60),

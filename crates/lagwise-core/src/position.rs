@@ -107,10 +107,19 @@ impl Snapshot {
     /// proved to have reached the node that was promoted.
     #[must_use]
     pub fn may_have_lost(&self, written: Instant) -> bool {
-        self.switches.iter().any(|switch| {
+        self.lost_on(written).is_some()
+    }
+
+    /// The first timeline to end whose end may have lost what was acknowledged at `written`.
+    pub(crate) fn lost_on(&self, written: Instant) -> Option<Timeline> {
+        let loses = |switch: &&Switch| {
             let kept = switch.kept_as_of.is_some_and(|as_of| written < as_of);
             written <= switch.seen_at && !kept
-        })
+        };
+        self.switches
+            .iter()
+            .find(loses)
+            .map(|switch| switch.ended)
     }
 }
 

@@ -14,7 +14,7 @@ use core::fmt;
 use core::time::Duration;
 
 use self::eligible::judge;
-pub use self::eligible::{Rejection, recheck, recheck_fresh};
+pub use self::eligible::{Rejection, recheck, recheck_assumed, recheck_fresh};
 pub use self::fallback::{Step, next_step};
 use crate::node::{NodeId, Weight};
 use crate::random::Random;
@@ -57,9 +57,9 @@ impl<F: Fn(NodeId) -> u64> Loads for F {
 pub struct Candidate {
     /// The node.
     pub node: NodeId,
-    /// It is proved to show every commit acknowledged before this.
-    pub as_of: Instant,
-    /// The most that a read here can be behind the primary.
+    /// It is proved to show every commit acknowledged before this; none of a balanced node.
+    pub as_of: Option<Instant>,
+    /// The most that a read here can be behind the primary; [`Duration::MAX`] where nothing is proved.
     pub staleness: Duration,
 }
 
@@ -150,7 +150,9 @@ impl fmt::Display for Reason {
 /// Chooses a replica for a read.
 ///
 /// Of the eligible replicas in the policy's zone, or of all if there are none, two are drawn by
-/// weight and the cheaper one is taken. See [`Loads`] for the cost.
+/// weight and the cheaper one is taken. See [`Loads`] for the cost. Where the read needs what its
+/// session wrote or saw, a balanced node serves only if no other is eligible: a proof goes before a
+/// guess.
 ///
 /// ```
 /// use lagwise_core::{
@@ -179,26 +181,36 @@ pub fn select(
     loads: &impl Loads,
     random: &mut impl Random,
 ) -> Selection {
-    let eligible = |node: &&NodeView| judge(snapshot, node, &request, now).is_ok();
+    let eligible = |node: &NodeView| judge(snapshot, node, &request, now).is_ok();
     // Near before far, and a node of weight zero, near or not, only when there is no other.
     let classes = [(true, true), (false, true), (true, false), (false, false)];
-    let chosen = classes.into_iter().find_map(|(near, weighted)| {
-        let in_class = |node: &NodeView| {
-            node.near == near && (node.spec.weight != Weight::ZERO) == weighted && eligible(&node)
-        };
-        p2c::draw(snapshot, in_class, now, loads, random)
-    });
-    match chosen.and_then(|node| Some((node, node.as_of?))) {
-        Some((node, as_of)) => Selection::Replica(candidate(node, as_of, now)),
+    let mut draw = |guesses: &[bool]| {
+        classes.into_iter().find_map(|(near, weighted)| {
+            let in_class = |node: &NodeView| {
+                node.near == near
+                    && (node.spec.weight != Weight::ZERO) == weighted
+                    && guesses.contains(&node.spec.balanced)
+                    && eligible(node)
+            };
+            p2c::draw(snapshot, in_class, now, loads, random)
+        })
+    };
+    let chosen = if request.requirement.floor().asks_for().is_some() {
+        draw(&[false]).or_else(|| draw(&[true]))
+    } else {
+        draw(&[false, true])
+    };
+    match chosen {
+        Some(node) => Selection::Replica(candidate(node, now)),
         None => Selection::None(rejections(snapshot, &request, now)),
     }
 }
 
-fn candidate(node: &NodeView, as_of: Instant, now: Instant) -> Candidate {
+fn candidate(node: &NodeView, now: Instant) -> Candidate {
     Candidate {
         node: node.id,
-        as_of,
-        staleness: now.since(as_of),
+        as_of: node.as_of,
+        staleness: node.staleness(now).unwrap_or(Duration::MAX),
     }
 }
 

@@ -142,6 +142,21 @@ impl Session {
         self.admit_read(sight, lacking)
     }
 
+    /// A read begins on a balanced node, which is assumed to show everything before `assumed`. What it
+    /// shows in fact is proved of no other connection, so it excuses nothing.
+    ///
+    /// # Errors
+    /// The floor, where it does not admit the node. Route again, to another one.
+    pub fn open_assumed_read(&mut self, assumed: Instant) -> Result<(), Floor> {
+        let floor = self.floor();
+        if floor.asks_for().is_some_and(|needed| needed > assumed) {
+            return Err(floor);
+        }
+        self.floor.seen = None;
+        self.open_reads += 1;
+        Ok(())
+    }
+
     fn admit_read(&mut self, sight: Sight, lacking: Option<Instant>) -> Result<(), Floor> {
         if lacking.is_some() {
             return Err(self.floor());
@@ -312,6 +327,40 @@ mod tests {
             "the replica may have gone back since"
         );
         assert_eq!(session.open_fresh_read(sight(1), at(50)), Ok(()));
+    }
+
+    #[test]
+    fn a_read_on_a_balanced_node_excuses_nothing_and_ends_what_excused_before() {
+        let mut session = Session::default();
+        session.open_read(sight(1), at(3)).unwrap();
+        assert!(
+            session.open_assumed_read(at(1_000)).is_err(),
+            "while a read is open, no other node serves"
+        );
+        session.close_read(at(50));
+        assert!(session.open_assumed_read(at(49)).is_err(), "too early");
+        session.open_assumed_read(at(50)).unwrap();
+        assert_eq!(session.floor().needed_from(sight(1)), Some(Instant::NEVER));
+        session.close_read(at(90));
+        assert_eq!(
+            session.floor().needed_from(sight(1)),
+            Some(at(90)),
+            "what was seen there is nowhere else proved to be"
+        );
+        session.open_write();
+        assert!(session.open_assumed_read(at(u64::MAX - 1)).is_err());
+    }
+
+    #[test]
+    fn a_position_that_came_in_is_assumed_by_when_it_came() {
+        let position = Position {
+            system: SystemId::new(1),
+            timeline: Timeline::new(1),
+            lsn: Lsn::new(900),
+        };
+        let mut session = Session::resume(Floor::position(position, at(40)));
+        assert!(session.open_assumed_read(at(39)).is_err());
+        assert_eq!(session.open_assumed_read(at(40)), Ok(()));
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub struct NodeView {
     pub started: Option<ServerStart>,
     /// Its position: replayed on a replica, inserted on the primary.
     pub lsn: Option<Lsn>,
-    /// It is proved to show every commit acknowledged before this.
+    /// It is proved to show every commit acknowledged before this. Nothing is proved of a balanced
+    /// node, whatever the monitor's own connection to it shows.
     pub as_of: Option<Instant>,
     /// It is proved to have passed where the primary stood at this instant. Before `as_of` while the
     /// primary writes nothing that anybody can see.

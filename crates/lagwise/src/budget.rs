@@ -101,11 +101,11 @@ impl Purse {
         }
     }
 
-    /// Waits for a place, first come, first served.
-    pub(crate) async fn spend(&self) -> Result<Permit, Exhausted> {
-        let deadline = clock::now().after(self.queue_for);
+    /// Waits for a place, first come, first served, and not beyond `until`.
+    pub(crate) async fn spend(&self, until: Instant) -> Result<Permit, Exhausted> {
+        let deadline = clock::now().after(self.queue_for).min(until);
         let place = Arc::clone(&self.places).acquire_owned();
-        let Ok(Ok(place)) = tokio::time::timeout(self.queue_for, place).await else {
+        let Ok(Ok(place)) = tokio::time::timeout(clock::until(deadline), place).await else {
             return Err(Exhausted);
         };
         self.wait_for_rate(deadline).await?;
@@ -142,15 +142,21 @@ mod tests {
             Budget::new().queue_for(Duration::from_millis(5)),
             4,
         );
-        let held = [purse.spend().await.unwrap(), purse.spend().await.unwrap()];
-        assert!(purse.spend().await.is_err(), "half of four places are two");
+        let held = [
+            purse.spend(Instant::NEVER).await.unwrap(),
+            purse.spend(Instant::NEVER).await.unwrap(),
+        ];
+        assert!(
+            purse.spend(Instant::NEVER).await.is_err(),
+            "half of four places are two"
+        );
         drop(held);
-        assert!(purse.spend().await.is_ok());
+        assert!(purse.spend(Instant::NEVER).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_of_zero_refuses_at_once() {
         let purse = Purse::new(clock::now(), Budget::new().per_second(0), 4);
-        assert!(purse.spend().await.is_err());
+        assert!(purse.spend(Instant::NEVER).await.is_err());
     }
 }

@@ -3,12 +3,14 @@
 //! No message repeats a URL: it may hold a password. A node is named by its name.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use lagwise_core::{Fallback, Monitor, NameError, Policy, Role};
 
 use crate::backend::Backend;
 use crate::budget::{Budget, Purse};
+use crate::capture::Capturer;
 use crate::clock;
 use crate::error::Error;
 use crate::events::Announcer;
@@ -18,6 +20,7 @@ use crate::publish::Published;
 use crate::router::Router;
 use crate::shared::{RouterId, Shared};
 use crate::statements::{BoundStatements, OutsideSession, Settings, Statements};
+use crate::token::Keys;
 
 /// Builds a [`Router`].
 ///
@@ -33,6 +36,7 @@ pub struct RouterBuilder<DB: Backend> {
     catalog_interval: Duration,
     statements: Settings,
     names: Vec<NameError>,
+    keys: Option<Keys>,
 }
 
 impl<DB: Backend> RouterBuilder<DB> {
@@ -46,6 +50,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             catalog_interval: Duration::from_secs(30),
             statements: Settings::default(),
             names: Vec::new(),
+            keys: None,
         }
     }
 
@@ -147,6 +152,12 @@ impl<DB: Backend> RouterBuilder<DB> {
         self
     }
 
+    /// The keys that sessions leave this process with, as tokens. Without any, they cannot.
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     /// How often the router looks whether the database's functions, views and tables have changed.
     /// 30 s unless set. It looks at once when a replica has refused a statement as a write.
     pub fn catalog_interval(mut self, interval: Duration) -> Self {
@@ -218,8 +229,17 @@ impl<DB: Backend> RouterBuilder<DB> {
             };
             tasks.spawn(reader.run());
         }
+        let (capturer, captures) = Capturer::new(
+            nodes.clone(),
+            Arc::clone(&published),
+            policy.capture_timeout,
+        );
+        tasks.spawn(capturer.run());
         Ok(Router::new(Shared {
             id: RouterId::next(),
+            keys: self.keys,
+            captures,
+            waiting: AtomicU32::new(0),
             statements,
             orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),

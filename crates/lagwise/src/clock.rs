@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use lagwise_core::Instant;
+use lagwise_core::{Instant, WallTime};
 
 /// The present, on the clock that snapshots and routes are stamped with.
 ///
@@ -19,6 +19,16 @@ use lagwise_core::Instant;
 pub fn now() -> Instant {
     static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
     Instant::from_nanos(0).after(HEADROOM + ORIGIN.get_or_init(std::time::Instant::now).elapsed())
+}
+
+/// This moment by the wall clock, for what leaves the process.
+#[expect(
+    clippy::disallowed_types,
+    reason = "a token's age is all that it decides"
+)]
+pub(crate) fn wall() -> WallTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    WallTime::from_millis(0).after(since.unwrap_or_default())
 }
 
 /// How long until `instant`; zero if it is past.

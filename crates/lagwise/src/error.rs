@@ -14,7 +14,7 @@ use lagwise_core::Rejection;
 ///
 /// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
 /// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
-/// [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
+/// [`is_read_only`](Self::is_read_only), [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
@@ -30,12 +30,14 @@ enum Kind {
         missing: String,
     },
     Overloaded,
+    /// The way out.
+    ReadOnly,
     /// What is wrong with a statement.
     Statement(String),
     Unavailable {
         rejections: Vec<(Arc<str>, Rejection)>,
     },
-    UnknownNode(String),
+    Misused(String),
 }
 
 impl Error {
@@ -43,7 +45,7 @@ impl Error {
     /// lists, or a node that does not exist.
     #[must_use]
     pub fn is_config(&self) -> bool {
-        matches!(*self.0, Kind::Config(_) | Kind::UnknownNode(_))
+        matches!(*self.0, Kind::Config(_) | Kind::Misused(_))
     }
 
     /// No node can serve this now: no replica met the requirement and the fallback was refused, there
@@ -60,6 +62,13 @@ impl Error {
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         matches!(*self.0, Kind::Overloaded)
+    }
+
+    /// A write was refused because its session is read-only here: see
+    /// [`Session::read_only`](crate::Session::read_only).
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(*self.0, Kind::ReadOnly)
     }
 
     /// The router was closed.
@@ -121,6 +130,18 @@ impl Error {
         Self(Box::new(Kind::Overloaded))
     }
 
+    pub(crate) fn read_only() -> Self {
+        Self(Box::new(Kind::ReadOnly))
+    }
+
+    pub(crate) fn no_keys() -> Self {
+        Self::misused(
+            "the router has no keys, so that its sessions cannot leave this process: give its \
+             builder .keys(Keys::from_env(..)?)"
+                .to_owned(),
+        )
+    }
+
     pub(crate) fn statement(message: String) -> Self {
         Self(Box::new(Kind::Statement(message)))
     }
@@ -129,8 +150,8 @@ impl Error {
         Self(Box::new(Kind::Unavailable { rejections }))
     }
 
-    pub(crate) fn unknown_node(message: String) -> Self {
-        Self(Box::new(Kind::UnknownNode(message)))
+    pub(crate) fn misused(message: String) -> Self {
+        Self(Box::new(Kind::Misused(message)))
     }
 
     pub(crate) fn on_node(node: &Arc<str>, source: sqlx::Error) -> Self {
@@ -154,7 +175,8 @@ impl From<Error> for sqlx::Error {
             Kind::Database { source, .. } => return source,
             Kind::Statement(message) => return Self::InvalidArgument(message),
             Kind::Closed => io::ErrorKind::NotConnected,
-            Kind::Config(_) | Kind::UnknownNode(_) => io::ErrorKind::InvalidInput,
+            Kind::ReadOnly => io::ErrorKind::PermissionDenied,
+            Kind::Config(_) | Kind::Misused(_) => io::ErrorKind::InvalidInput,
             Kind::NotReady { .. } => io::ErrorKind::TimedOut,
             Kind::NoPrimary | Kind::Overloaded | Kind::Unavailable { .. } => {
                 io::ErrorKind::ResourceBusy
@@ -174,7 +196,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Closed => f.write_str("the router is closed"),
-            Kind::UnknownNode(message) | Kind::Statement(message) => f.write_str(message),
+            Kind::ReadOnly => f.write_str(
+                "the session is read-only here, and this is not known to be a read: write through \
+                 its allow_writes(), or declare what it names with the builder's reads(..)",
+            ),
+            Kind::Misused(message) | Kind::Statement(message) => f.write_str(message),
             Kind::Config(faults) => write!(f, "the router cannot be built: {}", faults.join("; ")),
             Kind::Database {
                 node: Some(node), ..

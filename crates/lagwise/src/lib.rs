@@ -69,6 +69,7 @@ mod ambient;
 mod backend;
 mod budget;
 mod builder;
+mod capture;
 mod clock;
 mod connection;
 mod error;
@@ -85,9 +86,14 @@ mod publish;
 mod route;
 mod router;
 mod routing;
+mod rules;
 mod session;
 mod shared;
 mod statements;
+mod store;
+mod token;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod transaction;
 
 pub use lagwise_core::{
@@ -108,6 +114,8 @@ pub use self::route::Route;
 pub use self::router::Router;
 pub use self::session::Session;
 pub use self::statements::{BoundStatements, OutsideSession};
+pub use self::store::{Recalled, SessionStore, StoreError};
+pub use self::token::{Keys, Token, TokenFault};
 pub use self::transaction::Transaction;
 
 /// A router over PostgreSQL nodes.

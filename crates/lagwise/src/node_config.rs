@@ -39,6 +39,7 @@ pub struct NodeConfig<DB: Backend> {
     name: Option<String>,
     weight: Weight,
     zone: Option<Arc<str>>,
+    balanced: bool,
     pool: Option<PoolOptions<DB>>,
 }
 
@@ -92,6 +93,26 @@ impl<DB: Backend> NodeConfig<DB> {
         self
     }
 
+    /// This address leads to one of several servers, another one with each connection: a load
+    /// balancer, a name with several addresses, the reader endpoint of a managed service.
+    ///
+    /// What one connection shows is proved of no other, so nothing is proved of such a node, and its
+    /// [`Route`](crate::Route) says so. A read that states a bound ([`Within`](crate::Within)) is
+    /// never served there. A session's reads are, once
+    /// [`sticky_window`](crate::Policy::sticky_window) has passed since it last wrote, read, or came
+    /// in with a token. That is a guess: it holds as long as no server behind the address is
+    /// further behind than the window. Since it counts reads as well, reads that belong together are
+    /// best made on one connection: [`Session::read`](crate::Session::read), or a read-only
+    /// transaction. Whether the node takes reads at all is what the monitor's own connection to it
+    /// shows.
+    ///
+    /// Where the servers have addresses of their own, name those instead: then everything is proved.
+    #[must_use]
+    pub const fn balanced(mut self) -> Self {
+        self.balanced = true;
+        self
+    }
+
     /// The settings of its pool. Unless set, those of the driver, with an `acquire_timeout` of 1 s on
     /// replicas and 5 s on the primary. A replica's `before_acquire` and `test_before_acquire` are set by the router.
     #[must_use]
@@ -106,6 +127,7 @@ impl<DB: Backend> NodeConfig<DB> {
             name: None,
             weight: Weight::default(),
             zone: None,
+            balanced: false,
             pool: None,
         }
     }
@@ -142,6 +164,7 @@ impl<DB: Backend> fmt::Debug for NodeConfig<DB> {
             .field("name", &self.name)
             .field("weight", &self.weight)
             .field("zone", &self.zone)
+            .field("balanced", &self.balanced)
             .finish_non_exhaustive()
     }
 }
@@ -189,6 +212,13 @@ fn connect_node<DB: Backend>(
     let mut spec = NodeSpec::new(name, role);
     spec.weight = config.weight;
     spec.zone = config.zone;
+    spec.balanced = config.balanced;
+    if spec.balanced && role == Role::Primary {
+        return Err(format!(
+            "{name} is the primary, and balanced: writes, and what is proved of the replicas, need one \
+             server, so give the primary's own address"
+        ));
+    }
     let pool_options = pool_options(role, config.pool);
     let (pool, owned) = match config.source {
         Source::Pool(pool) => (pool, false),

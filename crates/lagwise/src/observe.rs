@@ -12,12 +12,13 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Because, Event, Instant, ProbeFailure, Redacted, Snapshot};
+use lagwise_core::{Because, Claim, Event, Instant, ProbeFailure, Redacted, Snapshot, Voided};
 
 use crate::backend::Backend;
 use crate::events::Happened;
 use crate::node::Node;
 use crate::route::Route;
+use crate::token::TokenFault;
 
 /// A handle or a transaction was routed. The span of the request says where to.
 pub(crate) fn routed(route: &Route) {
@@ -97,6 +98,60 @@ pub(crate) fn catalog_changed(node: &Arc<str>, objects: usize) {
 pub(crate) fn catalog_failed(node: &Arc<str>, error: &sqlx::Error) {
     tracing::warn!(target: "lagwise::cluster", node = %node, %error, "the catalog cannot be read");
     metrics::catalog_read("failed");
+}
+
+/// A token came in.
+pub(crate) fn token_received(outcome: Result<(), TokenFault>) {
+    let outcome = match outcome {
+        Ok(()) => "accepted",
+        Err(fault) => fault.as_str(),
+    };
+    tracing::trace!(target: "lagwise::session", outcome, "a token came in");
+    metrics::token_received(outcome);
+}
+
+/// The position that a session brought with it counts no longer.
+pub(crate) fn position_voided(voided: Voided) {
+    match voided {
+        Voided::Lost => {
+            tracing::warn!(
+                target: "lagwise::session",
+                "a session may have lost writes: they are not proved to be on the timeline that is \
+                 written now"
+            );
+            metrics::token_voided("lost");
+        }
+        Voided::Foreign => metrics::token_voided("foreign"),
+        _ => metrics::token_voided("beyond"),
+    }
+}
+
+/// A session leaves the process.
+pub(crate) fn token_issued(claim: &Claim) {
+    let says = if claim.uncaptured {
+        "uncaptured"
+    } else if claim.lsn.is_some() {
+        "position"
+    } else {
+        "reads"
+    };
+    metrics::token_issued(says);
+}
+
+/// A session wanted to know where the primary stands.
+pub(crate) fn captured(in_time: bool) {
+    metrics::captured(if in_time { "captured" } else { "missed" });
+}
+
+/// The primary was asked where it stands, for so many.
+pub(crate) fn capture_asked(took: Duration, askers: usize) {
+    tracing::trace!(target: "lagwise::session", ?took, askers, "the primary was asked for its position");
+    metrics::capture_asked(took);
+}
+
+/// A read did not wait because too many do.
+pub(crate) fn crowded() {
+    metrics::crowded();
 }
 
 /// A connection did not show what its node was chosen for.

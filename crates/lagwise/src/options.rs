@@ -81,6 +81,15 @@ impl ReadOptions {
         self
     }
 
+    /// These options, and where they say nothing, those.
+    pub(crate) fn over(self, defaults: &Self) -> Self {
+        Self {
+            requirement: defaults.requirement.and(self.requirement),
+            fallback: self.fallback.or(defaults.fallback),
+            wait: self.wait.or(defaults.wait),
+        }
+    }
+
     pub(crate) fn wait_under(&self, policy: &Policy) -> Duration {
         self.wait.unwrap_or(policy.wait)
     }

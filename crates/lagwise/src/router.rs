@@ -21,6 +21,7 @@ use crate::options::ReadOptions;
 use crate::routing::{self, Caller};
 use crate::session::Session;
 use crate::shared::{RouterId, Shared};
+use crate::token::Token;
 use crate::transaction::Transaction;
 
 /// Routes statements over a primary and its replicas.
@@ -43,6 +44,42 @@ impl<DB: Backend> Router<DB> {
     #[must_use]
     pub fn session(&self) -> Session<DB> {
         Session::new(self.clone())
+    }
+
+    /// The session that a token was taken of, as far as it is good: a bad one, one of another
+    /// cluster, or one that is too old, is counted as such and leads to a session that has neither
+    /// written nor read.
+    ///
+    /// ```no_run
+    /// # async fn example(db: lagwise::PgRouter, elsewhere: lagwise::PgRouter) -> Result<(), lagwise::Error> {
+    /// let session = db.session();
+    /// sqlx::query("insert into notes (body) values ('carried')").execute(&session).await?;
+    /// let token = session.token().await?;
+    ///
+    /// let session = elsewhere.resume(&token); // sees the note, on whichever node
+    /// # drop(session); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn resume(&self, token: &Token) -> Session<DB> {
+        let session = self.session();
+        // Why a token is no good is counted.
+        session.merge(token).ok();
+        session
+    }
+
+    /// [`Router::resume`] of a token that was made for `binding` by [`Session::token_for`].
+    #[must_use]
+    pub fn resume_for(&self, token: &Token, binding: &str) -> Session<DB> {
+        let session = self.session();
+        session.merge_for(token, binding).ok();
+        session
+    }
+
+    /// The session that this code runs in, if it runs in one of this router: see [`Session::scope`].
+    #[must_use]
+    pub fn current_session(&self) -> Option<Session<DB>> {
+        let (state, rules) = ambient::session(self.shared.id)?;
+        Some(Session::entered(self.clone(), state, rules))
     }
 
     /// A connection for reading: in the ambient session as [`Session::read`]; outside of one, to any
@@ -281,9 +318,11 @@ impl<DB: Backend> Router<DB> {
     }
 
     fn caller(&self) -> Caller<'_, DB> {
+        let (session, rules) = ambient::session(self.shared.id).unzip();
         Caller {
             shared: &self.shared,
-            session: ambient::session(self.shared.id),
+            session,
+            rules: rules.unwrap_or_default(),
         }
     }
 
@@ -295,7 +334,7 @@ impl<DB: Backend> Router<DB> {
                 .iter()
                 .map(|node| &**node.name())
                 .collect();
-            Error::unknown_node(format!(
+            Error::misused(format!(
                 "no node is named {name:?}: there are {}",
                 known.join(", ")
             ))
@@ -352,7 +391,7 @@ impl<DB: Backend> Deref for Router<DB> {
     type Target = Pool<DB>;
 
     fn deref(&self) -> &Pool<DB> {
-        if let Some(session) = ambient::session(self.shared.id) {
+        if let Some((session, _)) = ambient::session(self.shared.id) {
             session.bind_to_primary();
             observe::session_bound();
         }

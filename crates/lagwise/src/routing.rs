@@ -11,11 +11,12 @@ mod write;
 
 use std::sync::Arc;
 
-pub(crate) use self::confirm::Confirmed;
+pub(crate) use self::confirm::{Confirmed, Shows};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
 pub(crate) use self::write::{begin, begin_unseen, write, write_because};
 use crate::backend::Backend;
+use crate::rules::Rules;
 use crate::session::SessionState;
 use crate::shared::Shared;
 
@@ -23,4 +24,5 @@ use crate::shared::Shared;
 pub(crate) struct Caller<'a, DB: Backend> {
     pub(crate) shared: &'a Arc<Shared<DB>>,
     pub(crate) session: Option<Arc<SessionState>>,
+    pub(crate) rules: Rules,
 }

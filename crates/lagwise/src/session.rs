@@ -1,18 +1,21 @@
 //! One user's thread of reads and writes over a router.
 //!
-//! The core says what a session's next read must be able to see; this module holds that state where
-//! concurrent statements can share it, and makes sure that every read and write that begins also
-//! ends, however its future ends. The lock is held for a few instructions and never across a wait.
+//! The core says what a session's next read must be able to see; its state is in [`state`], and how
+//! it travels in [`leaving`]. This is the handle, which also knows what its holder asks of every read.
+
+mod leaving;
+mod state;
 
 use std::future::Future;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::Floor;
+use lagwise_core::Instant;
 use sqlx::SqlSafeStr;
-use tokio::sync::Notify;
+
+pub(crate) use self::leaving::Renewal;
+pub(crate) use self::state::{OpenRead, OpenWrite, SessionState};
 
 use crate::ambient;
 use crate::backend::Backend;
@@ -21,7 +24,8 @@ use crate::connection::{ReadConnection, WriteConnection};
 use crate::error::Error;
 use crate::options::ReadOptions;
 use crate::router::Router;
-use crate::routing::{self, Caller, Confirmed};
+use crate::routing::{self, Caller};
+use crate::rules::Rules;
 use crate::transaction::Transaction;
 
 /// A session: its reads see its own writes, and never go back in time on replicas.
@@ -36,6 +40,7 @@ use crate::transaction::Transaction;
 pub struct Session<DB: Backend> {
     router: Router<DB>,
     state: Arc<SessionState>,
+    rules: Rules,
 }
 
 impl<DB: Backend> Session<DB> {
@@ -43,7 +48,65 @@ impl<DB: Backend> Session<DB> {
         Self {
             router,
             state: Arc::new(SessionState::default()),
+            rules: Rules::default(),
         }
+    }
+
+    pub(crate) const fn entered(
+        router: Router<DB>,
+        state: Arc<SessionState>,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            router,
+            state,
+            rules,
+        }
+    }
+
+    /// This session, whose reads through this handle ask for more than its floor, or fall back
+    /// otherwise, unless they say so themselves.
+    ///
+    /// ```no_run
+    /// # async fn example(session: lagwise::PgSession) -> Result<(), lagwise::Error> {
+    /// use lagwise::{Fallback, ReadOptions};
+    ///
+    /// let patient = session.with_reads(ReadOptions::new().fallback(Fallback::Refuse));
+    /// let report = patient.read().await?;
+    /// # drop(report); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_reads(&self, options: impl Into<ReadOptions>) -> Self {
+        let mut session = self.clone();
+        session.rules.reads = options.into().over(&self.rules.reads);
+        session
+    }
+
+    /// This session, through a handle that refuses whatever is not known to be a read, with an
+    /// error that [is read-only](Error::is_read_only).
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        let mut session = self.clone();
+        session.rules.read_only = true;
+        session
+    }
+
+    /// This session, through a handle that writes, whatever was said before.
+    #[must_use]
+    pub fn allow_writes(&self) -> Self {
+        let mut session = self.clone();
+        session.rules.read_only = false;
+        session
+    }
+
+    /// This session, through a handle whose reads do not wait beyond `remaining` from now, whatever
+    /// their own wait is: for a replica, or for their turn on the primary.
+    #[must_use]
+    pub fn with_deadline(&self, remaining: Duration) -> Self {
+        let mut session = self.clone();
+        let deadline = clock::now().after(remaining);
+        session.rules.deadline = Some(self.rules.deadline.unwrap_or(Instant::NEVER).min(deadline));
+        session
     }
 
     /// A connection for reading: to a replica that has all that this session wrote and saw, or else
@@ -213,7 +276,7 @@ impl<DB: Backend> Session<DB> {
     /// # Cancel safety
     /// That of `future`.
     pub async fn scope<F: Future>(&self, future: F) -> F::Output {
-        ambient::scope(self.router.id(), Arc::clone(&self.state), future).await
+        ambient::scope(self, future).await
     }
 
     /// The router that this session reads and writes through.
@@ -226,10 +289,15 @@ impl<DB: Backend> Session<DB> {
         &self.state
     }
 
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
+    }
+
     fn caller(&self) -> Caller<'_, DB> {
         Caller {
             shared: self.router.shared(),
             session: Some(Arc::clone(&self.state)),
+            rules: self.rules,
         }
     }
 }
@@ -239,130 +307,7 @@ impl<DB: Backend> Clone for Session<DB> {
         Self {
             router: self.router.clone(),
             state: Arc::clone(&self.state),
-        }
-    }
-}
-
-/// A session's state, shared by its handles.
-#[derive(Debug, Default)]
-pub(crate) struct SessionState {
-    core: Mutex<lagwise_core::Session>,
-    changed: Notify,
-}
-
-impl SessionState {
-    pub(crate) fn floor(&self) -> Floor {
-        self.core().floor()
-    }
-
-    /// Waits until a read or write of the session has ended that moves its floor away from `floor`.
-    pub(crate) async fn changed_from(&self, floor: Floor) {
-        let mut changed = pin!(self.changed.notified());
-        // Registered before looking, so that no end is missed between the two.
-        changed.as_mut().enable();
-        if self.floor() == floor {
-            changed.await;
-        }
-    }
-
-    /// Opens a read on a replica, if what the session has seen meanwhile still admits it.
-    pub(crate) fn open_read(self: &Arc<Self>, confirmed: Confirmed) -> Option<OpenRead> {
-        let Confirmed {
-            sight,
-            reached,
-            fresh,
-        } = confirmed;
-        let mut core = self.core();
-        let opened = if fresh {
-            core.open_fresh_read(sight, reached)
-        } else {
-            core.open_read(sight, reached)
-        };
-        opened.ok().map(|()| OpenRead {
-            state: Arc::clone(self),
-            on_primary: false,
-        })
-    }
-
-    /// Opens a read on the primary.
-    pub(crate) fn open_primary_read(self: &Arc<Self>) -> OpenRead {
-        self.core().open_primary_read();
-        OpenRead {
-            state: Arc::clone(self),
-            on_primary: true,
-        }
-    }
-
-    /// Opens a write, which is lost if it is not closed.
-    pub(crate) fn open_write(self: &Arc<Self>, sticky_window: Duration) -> OpenWrite {
-        self.core().open_write();
-        OpenWrite {
-            state: Some(Arc::clone(self)),
-            sticky_window,
-        }
-    }
-
-    /// Keeps the session on the primary from now on.
-    pub(crate) fn bind_to_primary(&self) {
-        self.core().bind_to_primary();
-        self.changed.notify_waiters();
-    }
-
-    fn core(&self) -> MutexGuard<'_, lagwise_core::Session> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A read that is open; it ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct OpenRead {
-    state: Arc<SessionState>,
-    on_primary: bool,
-}
-
-impl Drop for OpenRead {
-    fn drop(&mut self) {
-        let now = clock::now();
-        if self.on_primary {
-            self.state.core().close_primary_read(now);
-        } else {
-            self.state.core().close_read(now);
-        }
-        self.state.changed.notify_waiters();
-    }
-}
-
-/// A write whose end is not known yet. Dropped as it is, its outcome stays unknown, and the session
-/// stays on the primary for the sticky window.
-#[derive(Debug)]
-#[must_use = "a write that is not closed keeps the session on the primary"]
-pub(crate) struct OpenWrite {
-    state: Option<Arc<SessionState>>,
-    sticky_window: Duration,
-}
-
-impl OpenWrite {
-    /// The handle is gone, and its connection is being asked when the write ended.
-    pub(crate) fn settle(&self) {
-        if let Some(state) = &self.state {
-            state.core().settle_write();
-        }
-    }
-
-    /// The write has ended by now.
-    pub(crate) fn close(mut self) {
-        if let Some(state) = self.state.take() {
-            state.core().close_write(clock::now());
-            state.changed.notify_waiters();
-        }
-    }
-}
-
-impl Drop for OpenWrite {
-    fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
-            state.core().lose_write(clock::now(), self.sticky_window);
-            state.changed.notify_waiters();
+            rules: self.rules,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What all clones of a router and all its sessions share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use lagwise_core::{Fallback, Instant, NodeId, ValidPolicy};
 use sqlx::Pool;
@@ -9,12 +9,14 @@ use tokio_util::sync::DropGuard;
 
 use crate::backend::{Backend, Fault};
 use crate::budget::Purse;
+use crate::capture::Captures;
 use crate::events::Subscriber;
 use crate::monitor::{Command, Orders, Tasks};
 use crate::node::Node;
 use crate::observe;
 use crate::publish::Published;
 use crate::statements::Statements;
+use crate::token::Keys;
 
 /// Tells routers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,11 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) statements: Arc<Statements>,
     pub(crate) events: Subscriber,
     pub(crate) orders: Orders,
+    /// Signs and opens tokens; without them sessions stay in this process.
+    pub(crate) keys: Option<Keys>,
+    pub(crate) captures: Captures,
+    /// How many reads are waiting for a replica.
+    pub(crate) waiting: AtomicU32,
     pub(crate) tasks: Tasks,
     /// Ends the tasks with the last handle.
     pub(crate) _ends: DropGuard,

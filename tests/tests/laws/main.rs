@@ -14,6 +14,7 @@ mod divergence;
 mod executor;
 mod fallback;
 mod healing;
+mod layer;
 mod lifecycle;
 mod monotonic;
 mod own_statements;

@@ -13,6 +13,7 @@ impl Monitor {
     /// Whether a replica in rotation is proved to have what a waiting read needs, whatever that is.
     pub(super) fn is_met(&self, needed: Instant) -> bool {
         self.in_rotation()
+            .filter(|track| !track.spec.balanced)
             .filter_map(|track| self.reached(track))
             .any(|reached| reached.passed >= needed)
     }
@@ -51,7 +52,7 @@ impl Monitor {
         if self.primary == Some(track.id) {
             self.head().is_none_or(|head| head.last_sent < needed)
         } else {
-            track.rotation.membership().is_in_rotation()
+            track.rotation.membership().is_in_rotation() && !track.spec.balanced
         }
     }
 }

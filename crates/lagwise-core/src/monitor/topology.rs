@@ -106,9 +106,10 @@ impl Monitor {
             .map(|(timeline, track)| (timeline, track.id))
     }
 
-    /// The timeline on which a node accepts writes, if it does and holds our data.
+    /// The timeline on which a node accepts writes, if it does and holds our data. A balanced node
+    /// never does: the next connection to it leads elsewhere.
     fn claim(&self, track: &Track) -> Option<Timeline> {
-        let observed = track.trusted()?;
+        let observed = track.trusted().filter(|_| !track.spec.balanced)?;
         let ours = self
             .our_system()
             .is_none_or(|system| system == observed.system);

@@ -37,6 +37,12 @@ pub enum Rejection {
     },
     /// It has failed this read already.
     Failed,
+    /// Nothing is proved of a balanced node, and the session wrote, read or came in too lately to
+    /// assume that every server behind it has what the session needs.
+    InWindow {
+        /// From when on that is assumed; `NEVER` while a write or read is under way.
+        until: Instant,
+    },
     /// Only the primary will do.
     NotPrimary,
     /// It is out of rotation.
@@ -76,6 +82,12 @@ impl fmt::Display for Rejection {
             } => {
                 write!(f, "of unknown staleness, where {bound:?} is accepted")
             }
+            Self::InWindow {
+                until: Instant::NEVER,
+            } => f.write_str("balanced, and a write or read of the session is still under way"),
+            Self::InWindow { .. } => f.write_str(
+                "balanced, and the session wrote, read or came in within the sticky window",
+            ),
             Self::Failed => f.write_str("failed this read already"),
             Self::NotPrimary => f.write_str("not the primary"),
             Self::OutOfRotation(cause) => write!(f, "out of rotation: {cause}"),
@@ -99,13 +111,17 @@ pub(super) fn judge(
     meets(snapshot, node, &request.requirement, now)
 }
 
-/// Whether a node is proved to have what the read must see, whatever its place in the rotation.
+/// Whether a node is proved to have what the read must see, or assumed to if it is balanced, whatever
+/// its place in the rotation.
 pub(super) fn meets(
     snapshot: &Snapshot,
     node: &NodeView,
     requirement: &Requirement,
     now: Instant,
 ) -> Result<(), Rejection> {
+    if node.spec.balanced {
+        return may_meet(snapshot, requirement, now);
+    }
     let floor = requirement.floor();
     let sight = node.sight();
     let lacking = match node.reached() {
@@ -136,6 +152,58 @@ pub(super) fn meets(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a balanced node is assumed to have what the read must see.
+///
+/// The assumption is that no server behind it is further behind than the sticky window. So it has
+/// whatever was written, seen or brought along before that; what the session read there itself
+/// excuses nothing, because the next connection leads elsewhere. A bound is a promise, and nothing
+/// is promised here.
+fn may_meet(snapshot: &Snapshot, requirement: &Requirement, now: Instant) -> Result<(), Rejection> {
+    if let Some(bound) = requirement.bound() {
+        return Err(Rejection::BeyondBound {
+            bound,
+            staleness: None,
+        });
+    }
+    let floor = requirement.floor();
+    if let Some(needed) = floor.asks_for()
+        && needed > assumed(snapshot, now)
+    {
+        let until = needed.after(snapshot.policy.sticky_window);
+        return Err(Rejection::InWindow { until });
+    }
+    let since = floor.since().unwrap_or(Instant::NEVER);
+    match floor.needed_position() {
+        Some(position) if snapshot.place(position, since) != Place::Here => {
+            Err(Rejection::BehindPosition)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What every server behind a balanced node is assumed to show.
+fn assumed(snapshot: &Snapshot, now: Instant) -> Instant {
+    now.before(snapshot.policy.sticky_window)
+}
+
+/// Whether a balanced node that was chosen a while ago is still assumed to have what the read needs,
+/// and the instant before which it is assumed to show everything. No connection to it is asked:
+/// it would speak for itself alone.
+///
+/// # Errors
+/// What it is not assumed to have.
+pub fn recheck_assumed(
+    snapshot: &Snapshot,
+    node: NodeId,
+    requirement: &Requirement,
+    now: Instant,
+) -> Result<Instant, Rejection> {
+    let unknown = Rejection::OutOfRotation(Cause::Unproved);
+    let view = snapshot.node(node).ok_or(unknown)?;
+    in_rotation(view)?;
+    meets(snapshot, view, requirement, now).map(|()| assumed(snapshot, now))
 }
 
 /// Whether a node that was chosen a while ago is still proved to have what the read needs, and what it
@@ -208,11 +276,14 @@ fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
     }
 }
 
-/// Without an as-of instant nothing is known of a node, whatever its membership says.
+/// Without an as-of instant nothing is known of a node, whatever its membership says. A balanced one
+/// is what the monitor's own connection to it shows.
 fn in_rotation(node: &NodeView) -> Result<(), Rejection> {
     match node.membership.cause() {
         Some(cause) => Err(Rejection::OutOfRotation(cause)),
-        None if node.as_of.is_none() => Err(Rejection::OutOfRotation(Cause::Unproved)),
+        None if node.as_of.is_none() && !node.spec.balanced => {
+            Err(Rejection::OutOfRotation(Cause::Unproved))
+        }
         None => Ok(()),
     }
 }

@@ -83,7 +83,10 @@ fn can_pass(rejection: Rejection, settling: bool, deadline: Instant) -> bool {
             ..
         } => settling,
         Rejection::BehindFloor { needed, .. } => needed <= deadline,
-        Rejection::BehindPosition | Rejection::BeyondBound { .. } => true,
+        // Only time helps a balanced node, and a bound it never meets.
+        Rejection::InWindow { until } => until <= deadline,
+        Rejection::BeyondBound { staleness, .. } => staleness.is_some(),
+        Rejection::BehindPosition => true,
         Rejection::Failed | Rejection::NotPrimary | Rejection::OutOfRotation(_) => false,
     }
 }
@@ -93,7 +96,9 @@ fn dominant(rejections: &Rejections) -> Reason {
     rejections
         .iter()
         .map(|(_, rejection)| match rejection {
-            Rejection::BehindFloor { .. } | Rejection::BehindPosition => Reason::BehindFloor,
+            Rejection::BehindFloor { .. }
+            | Rejection::BehindPosition
+            | Rejection::InWindow { .. } => Reason::BehindFloor,
             Rejection::BeyondBound { .. } => Reason::BeyondBound,
             Rejection::Failed => Reason::Failed,
             Rejection::NotPrimary | Rejection::OutOfRotation(_) => Reason::NoneInRotation,
@@ -108,12 +113,14 @@ fn dominant(rejections: &Rejections) -> Reason {
 }
 
 /// The freshest replica that is proved to meet the requirement and is out for nothing but its lag.
+/// A balanced node is proved to be nothing, so it is never the freshest.
 fn freshest(snapshot: &Snapshot, request: &Request<'_>, now: Instant) -> Option<Candidate> {
     snapshot
         .replicas()
         .filter(|node| matches!(node.membership.cause(), None | Some(Cause::Lagging)))
         .filter(|node| !request.failed.contains(&node.id))
         .filter(|node| meets(snapshot, node, &request.requirement, now).is_ok())
-        .filter_map(|node| Some(candidate(node, node.as_of?, now)))
+        .filter(|node| node.as_of.is_some())
+        .map(|node| candidate(node, now))
         .max_by_key(|candidate| candidate.as_of)
 }

@@ -63,7 +63,11 @@ impl Session {
     pub fn take_up(&mut self, claim: &Claim, snapshot: &Snapshot, now: Instant, wall: WallTime) {
         self.merge(claim.floor(snapshot, now, wall));
         let trail = &mut self.trail;
-        trail.inherited |= claim.uncaptured;
+        if claim.uncaptured {
+            trail.inherited = true;
+            // When it was written is not known here, but that was before now.
+            trail.last_write = trail.last_write.max(Some(now));
+        }
         trail.lost |= claim.may_be_lost(snapshot);
         trail.told = self.floor.seen;
         trail.issued = trail.issued.max(Some(claim.issued));
@@ -75,7 +79,10 @@ impl Session {
     }
 
     /// Looks whether the position that the session brought with it can be, and gives it up if not.
+    /// To be called before each read and write: a later write must not hide that an earlier one may
+    /// have been lost.
     pub fn settle_position(&mut self, snapshot: &Snapshot) -> Option<Voided> {
+        self.trail.lost = self.may_have_lost_writes(snapshot);
         let (Some(position), Some(since)) = (self.floor.position, self.floor.since) else {
             return None;
         };
@@ -87,7 +94,8 @@ impl Session {
         };
         self.floor.position = None;
         self.floor.since = None;
-        if voided == Voided::Lost {
+        // A primary that crashed before it had flushed what it acknowledged stands before it, too.
+        if voided != Voided::Foreign {
             // What is left of it is on the present history, as it was when the token came in.
             self.floor.written = self.floor.written.max(Some(since));
             self.trail.beyond = true;
@@ -96,8 +104,8 @@ impl Session {
         Some(voided)
     }
 
-    /// Whether a write of the session may have been lost by the cluster in a promotion: it was
-    /// acknowledged, and is not proved to have reached the node that was promoted.
+    /// Whether a write of the session may have been lost by the cluster: it was acknowledged, and is
+    /// not proved to have reached the node that was promoted then, or the primary now stands before it.
     #[must_use]
     pub fn may_have_lost_writes(&self, snapshot: &Snapshot) -> bool {
         let lost = |written| snapshot.may_have_lost(written);
@@ -158,7 +166,7 @@ impl Session {
         sticky_window: Duration,
     ) -> Option<Claim> {
         let position = later(self.floor.position, self.trail.captured);
-        let system = snapshot.system.or(position.map(|at| at.system))?;
+        let system = snapshot.system.or_else(|| position.map(|at| at.system))?;
         let timeline: Option<Timeline> = snapshot.timeline.max(position.map(|at| at.timeline));
         let open = self.open_writes > 0 || self.bound;
         let waited_out = match self.floor.written {
@@ -166,14 +174,48 @@ impl Session {
             Some(until) if until > now => Some(until.since(now)),
             _ => None,
         };
-        Some(Claim {
+        let claim = Claim {
             lsn: position.map(|position| position.lsn),
             beyond: self.trail.beyond || open || self.open_primary_reads > 0,
             uncaptured: self.trail.uncaptured || self.trail.inherited || open,
             unsettled_until: waited_out.map(|window| wall.after(window)),
             read: self.reads_elsewhere().then(|| self.read_from(snapshot)),
             ..Claim::new(system, timeline?, wall)
-        })
+        };
+        Some(self.before_promotion(claim, position, snapshot))
+    }
+
+    /// What was written on a timeline that has ended is told as of that one: else a token made after
+    /// a promotion would pass a lost write off as one of the present history.
+    fn before_promotion(
+        &self,
+        claim: Claim,
+        position: Option<Position>,
+        snapshot: &Snapshot,
+    ) -> Claim {
+        let lost = |position: &Position| snapshot.place(*position, Instant::NEVER) == Place::Lost;
+        if let Some(position) = position.filter(lost) {
+            return Claim {
+                timeline: position.timeline,
+                ..claim
+            };
+        }
+        let written_on = |written| snapshot.lost_on(written);
+        match self.trail.last_write.and_then(written_on) {
+            Some(ended)
+                if claim.uncaptured
+                    || position.is_none_or(|position| position.timeline > ended) =>
+            {
+                Claim {
+                    timeline: ended,
+                    lsn: None,
+                    beyond: true,
+                    uncaptured: true,
+                    ..claim
+                }
+            }
+            _ => claim,
+        }
     }
 
     /// The client has been given a token that says all of this.

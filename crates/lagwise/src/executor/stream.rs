@@ -104,7 +104,7 @@ struct Attempts<'a, DB: Backend> {
 
 enum Next<'a, DB: Backend> {
     /// Wherever the search leads.
-    Read(Search<'a, DB>),
+    Read(Box<Search<'a, DB>>),
     /// The primary, for a reason; and the replica that has refused the statement, if one has.
     Primary(Reason, Option<Arc<str>>),
 }
@@ -112,7 +112,7 @@ enum Next<'a, DB: Backend> {
 impl<'a, DB: Backend> Attempts<'a, DB> {
     fn new(origin: &'a Origin<DB>, sql: SqlStr) -> Result<Self, sqlx::Error> {
         let next = match origin.way(sql.as_str())? {
-            Way::Read => Next::Read(Search::new(origin.caller(), ReadOptions::new())),
+            Way::Read => Next::Read(Box::new(Search::new(origin.caller(), ReadOptions::new()))),
             Way::Primary(reason) => Next::Primary(reason, None),
         };
         Ok(Self { origin, sql, next })

@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::error::Error;
 use crate::router::Router;
 use crate::routing::Caller;
+use crate::rules::Rules;
 use crate::session::{Session, SessionState};
 use crate::shared::Shared;
 use crate::statements::OutsideSession;
@@ -17,6 +18,7 @@ use crate::statements::OutsideSession;
 pub(crate) struct Origin<DB: Backend> {
     pub(super) shared: Arc<Shared<DB>>,
     pub(super) session: Option<Arc<SessionState>>,
+    rules: Rules,
 }
 
 /// Where a statement goes.
@@ -31,9 +33,11 @@ pub(super) enum Way {
 impl<DB: Backend> Origin<DB> {
     /// A statement on a router, in the ambient session if there is one.
     pub(super) fn ambient(router: &Router<DB>) -> Self {
+        let (session, rules) = ambient::session(router.id()).unzip();
         Self {
             shared: Arc::clone(router.shared()),
-            session: ambient::session(router.id()),
+            session,
+            rules: rules.unwrap_or_default(),
         }
     }
 
@@ -42,6 +46,7 @@ impl<DB: Backend> Origin<DB> {
         Self {
             shared: Arc::clone(session.router().shared()),
             session: Some(Arc::clone(session.state())),
+            rules: session.rules(),
         }
     }
 
@@ -49,6 +54,7 @@ impl<DB: Backend> Origin<DB> {
         Caller {
             shared: &self.shared,
             session: self.session.clone(),
+            rules: self.rules,
         }
     }
 

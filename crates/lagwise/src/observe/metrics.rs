@@ -43,6 +43,30 @@ pub(super) fn catalog_read(outcome: &'static str) {
     counter!("lagwise_catalog_reads_total", "outcome" => outcome).increment(1);
 }
 
+pub(super) fn token_received(outcome: &'static str) {
+    counter!("lagwise_tokens_received_total", "outcome" => outcome).increment(1);
+}
+
+pub(super) fn token_voided(cause: &'static str) {
+    counter!("lagwise_tokens_voided_total", "cause" => cause).increment(1);
+}
+
+pub(super) fn token_issued(says: &'static str) {
+    counter!("lagwise_tokens_issued_total", "says" => says).increment(1);
+}
+
+pub(super) fn captured(outcome: &'static str) {
+    counter!("lagwise_captures_total", "outcome" => outcome).increment(1);
+}
+
+pub(super) fn capture_asked(took: Duration) {
+    histogram!("lagwise_capture_duration_seconds").record(took.as_secs_f64());
+}
+
+pub(super) fn crowded() {
+    counter!("lagwise_waits_skipped_total").increment(1);
+}
+
 pub(super) fn doubted(node: &Arc<str>) {
     counter!("lagwise_connections_doubted_total", "node" => label(node)).increment(1);
 }

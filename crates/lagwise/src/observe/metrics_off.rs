@@ -22,6 +22,12 @@ pub(super) fn session_bound() {}
 
 pub(super) fn catalog_read(_: &'static str) {}
 
+pub(super) fn token_received(_: &'static str) {}
+pub(super) fn token_voided(_: &'static str) {}
+pub(super) fn token_issued(_: &'static str) {}
+pub(super) fn captured(_: &'static str) {}
+pub(super) fn capture_asked(_: Duration) {}
+pub(super) fn crowded() {}
 pub(super) fn doubted(_: &Arc<str>) {}
 
 pub(super) fn probed(_: &Arc<str>, _: Duration, _: Option<ProbeFailure>) {}

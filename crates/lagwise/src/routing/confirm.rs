@@ -3,9 +3,14 @@
 //! Replay only advances while a server runs on. A connection that is older than an observation of
 //! its node has lived through it, so what was observed still holds on it. A younger one may lead to
 //! a server that has crashed since and replays again from further back, or to another server at the
-//! same address. It is asked itself, and trusted for what it says.
+//! same address. It is asked itself, and trusted for what it says. A connection to a balanced node is
+//! not asked: it would speak for one of its servers, and nothing else that is known of the node is of
+//! that one.
 
-use lagwise_core::{Candidate, Lsn, Reached, Requirement, Sight, Standing, recheck, recheck_fresh};
+use lagwise_core::{
+    Candidate, Instant, Lsn, Reached, Requirement, Sight, Standing, recheck, recheck_assumed,
+    recheck_fresh,
+};
 
 use super::run::fallen_silent;
 use crate::backend::Backend;
@@ -13,14 +18,33 @@ use crate::clock;
 use crate::lease::Leased;
 use crate::shared::Shared;
 
-/// What a confirmed connection is proved to show.
+/// A connection that may serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Confirmed {
     pub(crate) sight: Sight,
-    pub(crate) reached: Reached,
-    /// The connection is younger than what is known of its node: what the session has read there
-    /// before excuses nothing.
-    pub(crate) fresh: bool,
+    pub(crate) shows: Shows,
+}
+
+/// What a confirmed connection shows, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shows {
+    /// What was observed of its node: it is older than that.
+    Observed(Reached),
+    /// What it said itself: it is younger than what is known of its node, so what the session has
+    /// read there before excuses nothing.
+    Fresh(Reached),
+    /// It is assumed to show everything before this instant, and nothing is proved.
+    Assumed(Instant),
+}
+
+impl Shows {
+    /// It is proved to show every commit acknowledged before this.
+    pub(crate) const fn as_of(self) -> Option<Instant> {
+        match self {
+            Self::Observed(reached) | Self::Fresh(reached) => Some(reached.as_of),
+            Self::Assumed(_) => None,
+        }
+    }
 }
 
 /// Why a connection may not serve.
@@ -44,6 +68,14 @@ pub(super) async fn confirm<DB: Backend>(
 ) -> Result<Confirmed, Doubt> {
     let snapshot = shared.published.load();
     let view = snapshot.node(candidate.node).ok_or(Doubt::Changed)?;
+    if view.spec.balanced {
+        return recheck_assumed(&snapshot, candidate.node, &requirement, clock::now())
+            .map(|assumed| Confirmed {
+                sight: view.sight(),
+                shows: Shows::Assumed(assumed),
+            })
+            .map_err(|_| Doubt::Behind);
+    }
     let observed_at = view.observed_at.filter(|_| view.as_of.is_some());
     if leased.lease.connected_by() > observed_at.ok_or(Doubt::Changed)? {
         return confirm_fresh(shared, leased, candidate, requirement).await;
@@ -52,8 +84,7 @@ pub(super) async fn confirm<DB: Backend>(
     recheck(&snapshot, candidate.node, &requirement, clock::now())
         .map(|reached| Confirmed {
             sight,
-            reached,
-            fresh: false,
+            shows: Shows::Observed(reached),
         })
         .map_err(|_| Doubt::Behind)
 }
@@ -87,14 +118,14 @@ async fn confirm_fresh<DB: Backend>(
     let now = clock::now();
     // The rotation's word does not count for a fresh connection, so its limit is checked here. What
     // the node was chosen for, as old as that has become, is enough.
-    let limit = shared.policy.max_lag.max(now.since(candidate.as_of));
+    let chosen_for = candidate.as_of.ok_or(Doubt::Changed)?;
+    let limit = shared.policy.max_lag.max(now.since(chosen_for));
     let requirement = requirement.and(Requirement::within(limit));
     let sight = view.sight();
     recheck_fresh(&snapshot, candidate.node, &requirement, replay, now)
         .map(|reached| Confirmed {
             sight,
-            reached,
-            fresh: true,
+            shows: Shows::Fresh(reached),
         })
         .map_err(|_| Doubt::Behind)
 }

@@ -1,6 +1,7 @@
 //! The way to a node for a read.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lagwise_core::{
@@ -104,6 +105,10 @@ pub(crate) struct Search<'a, DB: Backend> {
     options: ReadOptions,
     fallback: Fallback,
     wait_until: Instant,
+    /// When the caller gives up.
+    deadline: Instant,
+    /// Held from the first wait on.
+    place: Option<Waiting<'a>>,
     waited: Duration,
     failed: Vec<NodeId>,
     last_error: Option<Error>,
@@ -113,13 +118,20 @@ impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
         let began = clock::now();
         let shared = caller.shared;
+        let rules = caller.rules;
+        let options = options.over(&rules.reads);
+        let deadline = rules.deadline.unwrap_or(Instant::NEVER);
         shared.orders.note_read(began);
         Self {
             shared,
             session: caller.session,
             options,
             fallback: options.fallback.unwrap_or(shared.fallback),
-            wait_until: began.after(options.wait_under(&shared.policy)),
+            wait_until: began
+                .after(options.wait_under(&shared.policy))
+                .min(deadline),
+            deadline,
+            place: None,
             waited: Duration::ZERO,
             failed: Vec::new(),
             last_error: None,
@@ -135,7 +147,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             }
             let snapshot = self.shared.published.load();
             let now = clock::now();
-            let floor = self.floor();
+            let floor = self.floor(&snapshot);
             let (candidate, reason) = match self.decide(&snapshot, floor, now) {
                 Decision::Try(candidate, reason) => (candidate, reason),
                 Decision::Primary(reason) => return self.primary(reason).await,
@@ -208,10 +220,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
     }
 
     /// What the session needs at this moment.
-    fn floor(&self) -> Floor {
+    fn floor(&self, snapshot: &Snapshot) -> Floor {
         self.session
             .as_ref()
-            .map(|session| session.floor())
+            .map(|session| session.floor_under(snapshot))
             .unwrap_or_default()
     }
 
@@ -230,6 +242,11 @@ impl<'a, DB: Backend> Search<'a, DB> {
     async fn wait(&mut self, watching: &mut Option<Watcher>, floor: Floor, now: Instant) {
         let Some(watcher) = watching else {
             *watching = Some(self.shared.published.watch());
+            self.place = Waiting::enter(self.shared);
+            if self.place.is_none() {
+                observe::crowded();
+                self.wait_until = now;
+            }
             return;
         };
         // A floor that no instant reaches is that of a write being settled: that comes first.
@@ -239,7 +256,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
                 .requirement
                 .bound()
                 .map(|bound| now.before(bound));
-            let needed = floor.needed().max(bound).unwrap_or(now);
+            let needed = floor.asks_for().max(bound).unwrap_or(now);
             self.shared.orders.give(Command::Demand {
                 needed,
                 until: self.wait_until,
@@ -323,7 +340,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
             Some(session) => Some(session.open_read(confirmed)?),
             None => None,
         };
-        let staleness = clock::now().since(confirmed.reached.as_of);
+        let staleness = match confirmed.shows.as_of() {
+            Some(as_of) => clock::now().since(as_of),
+            None => Duration::MAX,
+        };
         let route = self.route(&leased, Role::Replica, reason, staleness);
         Some(ReadConnection::on_replica(
             leased.lease,
@@ -339,11 +359,13 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let permit = if matches!(reason, Reason::Asked | Reason::NoReplica) {
             None
         } else {
-            Some(self.shared.purse.spend().await.map_err(|_| {
+            Some(self.shared.purse.spend(self.deadline).await.map_err(|_| {
                 observe::refused("budget");
                 Error::overloaded()
             })?)
         };
+        // The wait is over, and its place is free for another.
+        self.place = None;
         let node = primary(self.shared).map_err(|error| self.last_error.take().unwrap_or(error))?;
         let leased = connect(self.shared, &node).await?;
         let read = self.session.as_ref().map(SessionState::open_primary_read);
@@ -381,6 +403,25 @@ impl<'a, DB: Backend> Search<'a, DB> {
             })
             .collect();
         Error::unavailable(named)
+    }
+}
+
+/// A place among the reads that wait.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    /// None where too many wait already: each waiting read holds what its request holds.
+    fn enter<DB: Backend>(shared: &'a Shared<DB>) -> Option<Self> {
+        // Relaxed: a count, ordered against nothing.
+        let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(&shared.waiting);
+        (before < shared.policy.max_waiting).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::SqlStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Reason, Role};
+use lagwise_core::{Instant, Place, Reason, Role};
 
 use super::Caller;
 use crate::backend::{Backend, Fault};
@@ -37,7 +37,7 @@ pub(crate) async fn write_because<DB: Backend>(
     caller: Caller<'_, DB>,
     reason: Reason,
 ) -> Result<WriteConnection<DB>, Error> {
-    let node = primary(caller.shared)?;
+    let node = primary_for(&caller)?;
     let lease = connect(caller.shared, &node).await?;
     Ok(WriteConnection::new(
         caller.shared,
@@ -59,7 +59,7 @@ pub(crate) async fn begin<DB: Backend>(
     caller: Caller<'_, DB>,
     statement: Option<SqlStr>,
 ) -> Result<Transaction<DB>, Error> {
-    let node = primary(caller.shared)?;
+    let node = primary_for(&caller)?;
     let lease = connect(caller.shared, &node).await?;
     let ending = Ending::Write {
         session: caller.session,
@@ -75,7 +75,7 @@ pub(crate) async fn begin<DB: Backend>(
 pub(crate) async fn begin_unseen<DB: Backend>(
     caller: Caller<'_, DB>,
 ) -> Result<sqlx::Transaction<'static, DB>, Error> {
-    let node = primary(caller.shared)?;
+    let node = primary_for(&caller)?;
     let lease = connect(caller.shared, &node).await?;
     if let Some(session) = &caller.session {
         session.bind_to_primary();
@@ -87,6 +87,26 @@ pub(crate) async fn begin_unseen<DB: Backend>(
         .map_err(|error| account(caller.shared, &node, error))?;
     route(&node, Reason::Write);
     Ok(transaction)
+}
+
+/// The node that a caller may write on.
+///
+/// A token can be of a later timeline than any seen here: then the node known as the primary has been
+/// deposed, and is asked again at once. Nothing is written on it.
+fn primary_for<DB: Backend>(caller: &Caller<'_, DB>) -> Result<Arc<Node<DB>>, Error> {
+    caller.rules.admit_write()?;
+    let node = primary(caller.shared)?;
+    let snapshot = caller.shared.published.load();
+    let position = caller
+        .session
+        .as_ref()
+        .and_then(|session| session.floor_under(&snapshot).needed_position());
+    let ahead = |position| snapshot.place(position, Instant::NEVER) == Place::Ahead;
+    if position.is_some_and(ahead) {
+        caller.shared.orders.give(Command::Suspect(node.id));
+        return Err(Error::no_primary());
+    }
+    Ok(node)
 }
 
 /// The node that accepts writes, as far as is known. One that cannot be asked is still tried: the

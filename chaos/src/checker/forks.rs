@@ -1,0 +1,45 @@
+//! Whether a key has one history, and all that was acknowledged is in it.
+//!
+//! The trail is the last primary's history. What was acknowledged or read beside it was lost by a
+//! failover, or there is no excuse: two primaries took writes, or an acknowledgement was false.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Guarantee, Verdict};
+use crate::history::{Ending, Entry, Op};
+
+/// Judges all sessions together.
+pub(super) fn judge(entries: &[Entry], ending: &Ending, verdict: &mut Verdict) {
+    let bodies: BTreeMap<(u32, u64), &str> = ending
+        .trail
+        .iter()
+        .map(|(key, version, nonce)| ((*key, *version), nonce.as_str()))
+        .collect();
+    let mut beside: BTreeMap<(u32, u64), BTreeSet<&str>> = BTreeMap::new();
+    let mut accused: BTreeSet<(u32, u64, &str)> = BTreeSet::new();
+    let missing = |entry: &&Entry| entry.answered() && !ending.holds(entry);
+    for entry in entries.iter().filter(missing) {
+        let at = (entry.key, entry.version);
+        let others = beside.entry(at).or_default();
+        others.insert(&entry.nonce);
+        // Each failover may leave one lost branch behind, and no more.
+        let excused = ending.loss(entry).is_some() && others.len() <= ending.failovers.len();
+        if excused || !accused.insert((at.0, at.1, &entry.nonce)) {
+            continue;
+        }
+        match (bodies.get(&at), entry.op) {
+            (Some(body), _) => {
+                let what = format!("version {} is {body} as well", entry.version);
+                verdict.add(Guarantee::Fork, entry, what);
+            }
+            (None, Op::Read) => {
+                let what = format!("version {} was never written so", entry.version);
+                verdict.add(Guarantee::Fork, entry, what);
+            }
+            (None, Op::Write) => {
+                let what = format!("version {} is not there in the end", entry.version);
+                verdict.add(Guarantee::Lost, entry, what);
+            }
+        }
+    }
+}

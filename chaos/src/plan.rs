@@ -1,0 +1,77 @@
+//! What a run is asked for.
+//!
+//! The command line and the tests say it in the same words. A duration is shared out over the phases
+//! in `run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::instances::Launch;
+use crate::jar::Carrier;
+use crate::naive::flaw::Flaw;
+use crate::nemesis::Parting;
+use crate::service::Service;
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What everything random starts from.
+    pub seed: u64,
+    /// How long all of it is to take, about.
+    pub length: Duration,
+    /// How many instances of the service there are.
+    pub instances: usize,
+    /// How many sessions there are.
+    pub sessions: usize,
+    /// How a session's token travels.
+    pub carrier: Carrier,
+    /// The service under test.
+    pub service: Service,
+    /// What is wrong with it.
+    pub flaw: Option<Flaw>,
+    /// This program, to start instances with.
+    pub program: PathBuf,
+    /// How old a read may be.
+    pub max_lag: Duration,
+    /// The longest that an operation may take.
+    pub deadline: Duration,
+    /// At most this many single faults, of the seed's order; for short runs.
+    pub faults: usize,
+    /// How many pairs of faults come after the single ones.
+    pub pairs: usize,
+    /// What the replicas have when the primary dies.
+    pub parting: Parting,
+}
+
+impl Plan {
+    /// A run of a minute with three instances and eight sessions.
+    #[must_use]
+    pub const fn new(service: Service, program: PathBuf) -> Self {
+        Self {
+            seed: 1,
+            length: Duration::from_secs(60),
+            instances: 3,
+            sessions: 8,
+            carrier: Carrier::Cookie,
+            service,
+            flaw: None,
+            program,
+            max_lag: Duration::from_secs(1),
+            deadline: Duration::from_secs(5),
+            faults: usize::MAX,
+            pairs: 5,
+            parting: Parting::CaughtUp,
+        }
+    }
+
+    /// How an instance is started.
+    #[must_use]
+    pub fn launch(&self) -> Launch {
+        Launch {
+            program: self.program.clone(),
+            service: self.service,
+            flaw: self.flaw,
+            max_lag: self.max_lag,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! How a session leaves its process, and how it comes in.
+//!
+//! A position is asked for once, at the end, and only where something was written. What cannot be
+//! captured in time is told as such: whoever takes the token up looks further then, and nobody reads
+//! less than was written.
+
+use std::sync::Arc;
+
+use lagwise_core::Claim;
+
+use super::{Session, SessionState};
+use crate::backend::Backend;
+use crate::clock;
+use crate::error::Error;
+use crate::observe;
+use crate::shared::Shared;
+use crate::token::{Keys, Token, TokenFault};
+
+impl<DB: Backend> Session<DB> {
+    /// What this session wrote and saw, for whoever reads in it next: another request, another
+    /// instance, another service, a job.
+    ///
+    /// Take it when the last write has returned. Where the session wrote, the primary is asked where
+    /// it stands, once for all sessions that ask at the same time. If it does not answer within
+    /// [`capture_timeout`](crate::Policy::capture_timeout), the token says so, and who takes it up
+    /// reads only what is proved to be newer than that moment.
+    ///
+    /// # Errors
+    /// If the router has no [`Keys`], or has not seen a primary yet.
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn token(&self) -> Result<Token, Error> {
+        self.seal(None).await
+    }
+
+    /// [`Session::token`] that is good only with the same `binding`: the user, or the tenant, that
+    /// the token is for.
+    ///
+    /// # Errors
+    /// As [`Session::token`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has no effect.
+    pub async fn token_for(&self, binding: &str) -> Result<Token, Error> {
+        self.seal(Some(binding)).await
+    }
+
+    /// Takes up what a token says as well: from now on the session sees what either wrote and saw.
+    ///
+    /// A token that is no good counts as none, and its fault is counted and returned. It is no error
+    /// of the caller's to go on.
+    ///
+    /// # Errors
+    /// Why the token counts as none.
+    pub fn merge(&self, token: &Token) -> Result<(), TokenFault> {
+        self.take_up(token, None)
+    }
+
+    /// [`Session::merge`] of a token that was made for `binding`.
+    ///
+    /// # Errors
+    /// As [`Session::merge`].
+    pub fn merge_for(&self, token: &Token, binding: &str) -> Result<(), TokenFault> {
+        self.take_up(token, Some(binding))
+    }
+
+    /// Whether a write of this session, or of one whose token it took up, may be missing: it was
+    /// acknowledged, and then another node was promoted that is not proved to have had it.
+    ///
+    /// The session's reads show the present primary's state. What to do about it is the
+    /// application's to say: read again what was written, and write it once more if it is gone.
+    #[must_use]
+    pub fn may_have_lost_writes(&self) -> bool {
+        let snapshot = self.router.snapshot();
+        // A position that has not been looked at since it came in may be one of them.
+        self.state.floor_under(&snapshot);
+        self.state.core().may_have_lost_writes(&snapshot)
+    }
+
+    /// Takes up that what happened before now is not known: reads see all of it.
+    pub(crate) fn take_up_unknown(&self) {
+        self.state.core().take_up_unknown(clock::now());
+    }
+
+    pub(crate) fn take_up(&self, token: &Token, binding: Option<&str>) -> Result<(), TokenFault> {
+        let shared = self.router.shared();
+        let opened = shared.keys.as_ref().map_or_else(
+            || Err(TokenFault::UnknownKey),
+            |keys| keys.open(token, binding),
+        );
+        let outcome = opened.and_then(|claim| self.take_up_claim(&claim));
+        observe::token_received(outcome);
+        outcome
+    }
+
+    /// Takes up a claim that is ours.
+    pub(crate) fn take_up_claim(&self, claim: &Claim) -> Result<(), TokenFault> {
+        let snapshot = self.router.snapshot();
+        if snapshot.system.is_some_and(|ours| ours != claim.system) {
+            return Err(TokenFault::Foreign);
+        }
+        let mut core = self.state.core();
+        // Two positions on different timelines cannot be merged; what is lost of the first is known.
+        if let Some(voided) = core.settle_position(&snapshot) {
+            observe::position_voided(voided);
+        }
+        core.take_up(claim, &snapshot, clock::now(), clock::wall());
+        Ok(())
+    }
+
+    /// What there is to tell that no token has told yet.
+    pub(crate) fn renewal(&self) -> Renewal {
+        let Some(keys) = &self.router.shared().keys else {
+            return Renewal::None;
+        };
+        let core = self.state.core();
+        if !core.has_moved(clock::wall(), keys.renew_after()) {
+            return Renewal::None;
+        }
+        if core.is_uncaptured() || core.is_settling() {
+            return Renewal::Captured;
+        }
+        if core.has_moved_by_more_than_reads() {
+            Renewal::Known
+        } else {
+            Renewal::Reads
+        }
+    }
+
+    /// What the session's next token says, which its client is about to be told. Where it wrote, this
+    /// is to be called after [`Session::capture`].
+    pub(crate) fn tell(&self) -> Option<Claim> {
+        let claim = self.claim()?;
+        self.state.core().told(&claim);
+        Some(claim)
+    }
+
+    /// Asks the primary where it stands, if the session wrote since it was last asked.
+    pub(crate) async fn capture(&self) {
+        self.state.capture(self.router.shared()).await;
+    }
+
+    /// What the session would tell at this moment.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        let shared = self.router.shared();
+        let snapshot = shared.published.load();
+        let core = self.state.core();
+        let now = (clock::now(), clock::wall());
+        let claim = core.claim(&snapshot, now, shared.policy.sticky_window)?;
+        observe::token_issued(&claim);
+        Some(claim)
+    }
+
+    async fn seal(&self, binding: Option<&str>) -> Result<Token, Error> {
+        let keys = self.keys()?;
+        self.capture().await;
+        let claim = self.claim().ok_or_else(Error::no_primary)?;
+        Ok(keys.sign(&claim, binding))
+    }
+
+    fn keys(&self) -> Result<&Keys, Error> {
+        self.router
+            .shared()
+            .keys
+            .as_ref()
+            .ok_or_else(Error::no_keys)
+    }
+}
+
+/// What there is to tell a session's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Nothing new.
+    None,
+    /// That it read on replicas, and nothing else.
+    Reads,
+    /// What is known already.
+    Known,
+    /// What has to be captured first.
+    Captured,
+}
+
+impl SessionState {
+    async fn capture<DB: Backend>(self: &Arc<Self>, shared: &Arc<Shared<DB>>) {
+        let deadline = clock::now().after(shared.policy.capture_timeout);
+        let settled = async {
+            let mut floor = self.floor();
+            while self.core().is_settling() {
+                self.changed_from(floor).await;
+                floor = self.floor();
+            }
+        };
+        // What has not ended by then is told as open.
+        drop(tokio::time::timeout(clock::until(deadline), settled).await);
+        if !self.core().is_uncaptured() {
+            return;
+        }
+        let captured = shared.captures.ask(clock::until(deadline)).await;
+        let snapshot = shared.published.load();
+        // On another timeline the position says nothing of what was written on the last one.
+        let same = |at: &lagwise_core::Position| {
+            snapshot.system == Some(at.system) && snapshot.timeline == Some(at.timeline)
+        };
+        if let Some((position, sent)) = captured.filter(|(position, _)| same(position)) {
+            self.core().cover(position, sent);
+        }
+    }
+}

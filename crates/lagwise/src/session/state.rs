@@ -1,0 +1,144 @@
+//! A session's state, where concurrent statements share it.
+//!
+//! Every read and write that begins also ends, however its future ends. The lock is held for a few
+//! instructions and never across a wait.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lagwise_core::{Floor, Snapshot};
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::observe;
+use crate::routing::{Confirmed, Shows};
+
+/// A session's state, shared by its handles.
+#[derive(Debug, Default)]
+pub(crate) struct SessionState {
+    core: Mutex<lagwise_core::Session>,
+    changed: Notify,
+}
+
+impl SessionState {
+    pub(crate) fn floor(&self) -> Floor {
+        self.core().floor()
+    }
+
+    /// The floor, after a look whether what the session brought with it can be.
+    pub(crate) fn floor_under(&self, snapshot: &Snapshot) -> Floor {
+        let mut core = self.core();
+        if let Some(voided) = core.settle_position(snapshot) {
+            observe::position_voided(voided);
+        }
+        core.floor()
+    }
+
+    /// Waits until a read or write of the session has ended that moves its floor away from `floor`.
+    pub(crate) async fn changed_from(&self, floor: Floor) {
+        let mut changed = pin!(self.changed.notified());
+        // Registered before looking, so that no end is missed between the two.
+        changed.as_mut().enable();
+        if self.floor() == floor {
+            changed.await;
+        }
+    }
+
+    /// Opens a read on a replica, if what the session has seen meanwhile still admits it.
+    pub(crate) fn open_read(self: &Arc<Self>, confirmed: Confirmed) -> Option<OpenRead> {
+        let Confirmed { sight, shows } = confirmed;
+        let mut core = self.core();
+        let opened = match shows {
+            Shows::Observed(reached) => core.open_read(sight, reached),
+            Shows::Fresh(reached) => core.open_fresh_read(sight, reached),
+            Shows::Assumed(assumed) => core.open_assumed_read(assumed),
+        };
+        opened.ok().map(|()| OpenRead {
+            state: Arc::clone(self),
+            on_primary: false,
+        })
+    }
+
+    /// Opens a read on the primary.
+    pub(crate) fn open_primary_read(self: &Arc<Self>) -> OpenRead {
+        self.core().open_primary_read();
+        OpenRead {
+            state: Arc::clone(self),
+            on_primary: true,
+        }
+    }
+
+    /// Opens a write, which is lost if it is not closed.
+    pub(crate) fn open_write(self: &Arc<Self>, sticky_window: Duration) -> OpenWrite {
+        self.core().open_write();
+        OpenWrite {
+            state: Some(Arc::clone(self)),
+            sticky_window,
+        }
+    }
+
+    /// Keeps the session on the primary from now on.
+    pub(crate) fn bind_to_primary(&self) {
+        self.core().bind_to_primary();
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, lagwise_core::Session> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A read that is open; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenRead {
+    state: Arc<SessionState>,
+    on_primary: bool,
+}
+
+impl Drop for OpenRead {
+    fn drop(&mut self) {
+        let now = clock::now();
+        if self.on_primary {
+            self.state.core().close_primary_read(now);
+        } else {
+            self.state.core().close_read(now);
+        }
+        self.state.changed.notify_waiters();
+    }
+}
+
+/// A write whose end is not known yet. Dropped as it is, its outcome stays unknown, and the session
+/// stays on the primary for the sticky window.
+#[derive(Debug)]
+#[must_use = "a write that is not closed keeps the session on the primary"]
+pub(crate) struct OpenWrite {
+    state: Option<Arc<SessionState>>,
+    sticky_window: Duration,
+}
+
+impl OpenWrite {
+    /// The handle is gone, and its connection is being asked when the write ended.
+    pub(crate) fn settle(&self) {
+        if let Some(state) = &self.state {
+            state.core().settle_write();
+        }
+    }
+
+    /// The write has ended by now.
+    pub(crate) fn close(mut self) {
+        if let Some(state) = self.state.take() {
+            state.core().close_write(clock::now());
+            state.changed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for OpenWrite {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            state.core().lose_write(clock::now(), self.sticky_window);
+            state.changed.notify_waiters();
+        }
+    }
+}
