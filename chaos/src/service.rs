@@ -85,9 +85,7 @@ impl Instance {
 async fn serve(service: Service, flaw: Option<Flaw>, flags: Vec<String>) -> Result {
     match service {
         Service::Naive => naive::run(&config(flags)?, flaw).await,
-        // In its place, once the example is a member of the workspace and a dependency of this crate:
-        // `Ok(axum_notes::run(config(flags)?).await?)`.
-        Service::AxumNotes => crate::fail("axum-notes is not built into this program"),
+        Service::AxumNotes => Ok(axum_notes::run(config(flags)?).await?),
     }
 }
 

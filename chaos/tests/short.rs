@@ -16,7 +16,7 @@ use lagwise_chaos::run::{FLOOR, run};
 use lagwise_chaos::service::Service;
 
 /// The service that is run here: `AxumNotes` once `service.rs` runs it.
-const SERVICE: Service = Service::Naive;
+const SERVICE: Service = Service::AxumNotes;
 
 async fn holds(carrier: Carrier, parting: Parting) -> Result {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_lagwise-chaos"));

@@ -96,17 +96,19 @@ struct Arrow {
 }
 
 /// Every crate of ours, as a manifest names it.
-const OURS: [&str; 12] = [
+const OURS: [&str; 14] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
     "lagwise-cli",
     "lagwise-demo",
     "lagwise-notes",
+    "lagwise-worker",
     "lagwise-tests",
     "lagwise-benches",
     "lagwise-chaos",
     "axum-notes",
+    "tonic-notes",
     "lagwise-fuzz",
     "xtask",
 ];

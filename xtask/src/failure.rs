@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
                 f,
                 "`{0}` breaks the law that is named above; judge it again with\n  \
                  cargo xtask fuzz --replay {0}\n\
-                 and once it is mended, keep it among the seeds in fuzz/seeds/classify",
+                 and once it is mended, keep it among the seeds in fuzz/seeds",
                 input.display(),
             ),
             Self::NotRead { file, source } => {

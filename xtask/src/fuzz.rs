@@ -1,4 +1,4 @@
-//! Looks for texts that break a law of the classifier: `cargo xtask fuzz`.
+//! Looks for inputs that break a law: `cargo xtask fuzz`.
 //!
 //! The laws are in `fuzz/fuzz_targets`; here is how to build them with coverage counters and without
 //! a nightly compiler, where to keep what was learned, and what to say of an input that was found.
@@ -20,8 +20,16 @@ const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing -Ccodegen-units=1";
 
+/// What is fuzzed, and what the engine is told of it besides.
+const TARGETS: [(&str, &[&str]); 2] = [
+    // Longer statements hold more of the same.
+    ("classify", &["-dict=fuzz/classify.dict", "-max_len=4096"]),
+    // Two claims, and a little more.
+    ("claim", &["-max_len=96"]),
+];
+
 /// What was learned, kept from run to run.
-const CORPUS: &str = "target/fuzz/corpus/classify";
+const CORPUS: &str = "target/fuzz/corpus";
 
 /// Inputs that broke a law; each run begins with them.
 const FOUND: &str = "target/fuzz/found";
@@ -29,8 +37,8 @@ const FOUND: &str = "target/fuzz/found";
 /// What the engine said last.
 const LOG: &str = "target/fuzz/log";
 
-/// Statements that somebody thought of; fuzzing begins with them too, and does not write here.
-const SEEDS: &str = "fuzz/seeds/classify";
+/// Inputs that somebody thought of; fuzzing begins with them too, and does not write here.
+const SEEDS: &str = "fuzz/seeds";
 
 pub(crate) const NO_COMPILER: &str =
     "no C++ compiler, which the fuzzing engine is built with: `apt-get install g++`";
@@ -41,36 +49,47 @@ pub(crate) fn has_compiler() -> bool {
     Invocation::new(compiler, ["--version"]).succeeds()
 }
 
-/// Invents texts for that long, and stops at the first that breaks a law.
+/// Invents inputs for that long altogether, and stops at the first that breaks a law.
 pub(crate) fn explore(seconds: u32) -> Result<(), Failure> {
-    let binary = build()?;
-    for folder in [CORPUS, FOUND] {
+    let host = build()?;
+    let share = seconds.div_ceil(u32::try_from(TARGETS.len()).unwrap_or(1));
+    TARGETS
+        .iter()
+        .try_for_each(|(target, options)| explore_one(&host, target, options, share))
+}
+
+fn explore_one(host: &str, target: &str, options: &[&str], seconds: u32) -> Result<(), Failure> {
+    let found = format!("{FOUND}/{target}");
+    for folder in [format!("{CORPUS}/{target}"), found.clone()] {
         let path = root().join(folder);
         fs::create_dir_all(&path).map_err(|source| Failure::NotWritten { file: path, source })?;
     }
     // The engine ends with pages of what nobody reads, so it is shown when there is a finding.
     let log = root().join(LOG);
-    let outcome = exploration(&binary, seconds).run_into(&log);
+    let outcome = exploration(&binary(host, target), target, options, seconds).run_into(&log);
     let said = fs::read_to_string(&log).unwrap_or_default();
     match &outcome {
-        Ok(()) => console::say(&format!("{} texts, and no law broken", texts(&said))),
+        Ok(()) => console::say(&format!(
+            "{target}: {} inputs, and no law broken",
+            inputs(&said)
+        )),
         Err(_) => console::say(&said),
     }
     outcome.map_err(|failure| {
-        let found = matches!(failure, Failure::Refused { .. })
-            .then(|| newest(&root().join(FOUND)))
+        let newest = matches!(failure, Failure::Refused { .. })
+            .then(|| newest(&root().join(&found)))
             .flatten();
-        match found {
+        match newest {
             Some(name) => Failure::LawBroken {
-                input: Path::new(FOUND).join(name),
+                input: Path::new(&found).join(name),
             },
             None => failure,
         }
     })
 }
 
-/// How many texts the engine says that it tried.
-fn texts(said: &str) -> &str {
+/// How many inputs the engine says that it tried.
+fn inputs(said: &str) -> &str {
     said.lines()
         .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
         .map_or("some", str::trim)
@@ -82,10 +101,24 @@ pub(crate) fn replay(file: &Path) -> Result<(), Failure> {
         file: file.to_path_buf(),
         source,
     })?;
-    Invocation::new(build()?, [file]).run()
+    Invocation::new(binary(&build()?, target_of(&file)), [file]).run()
+}
+
+/// What an input is of: its folder says so, among the seeds as among what was found.
+fn target_of(file: &Path) -> &'static str {
+    let folder = file.parent().and_then(Path::file_name);
+    let named = TARGETS
+        .iter()
+        .find(|(target, _)| folder == Some(target.as_ref()));
+    named.unwrap_or(&TARGETS[0]).0
 }
 
 /// The binary with the laws in it.
+fn binary(host: &str, target: &str) -> String {
+    format!("target/fuzz/{host}/release/{target}")
+}
+
+/// Builds all of them, and says for which machine.
 fn build() -> Result<String, Failure> {
     if !has_compiler() {
         return Err(Failure::NoCompiler);
@@ -95,7 +128,7 @@ fn build() -> Result<String, Failure> {
     let host = host.trim();
     lint(host).run()?;
     cargo("build", host).run()?;
-    Ok(format!("target/fuzz/{host}/release/classify"))
+    Ok(host.to_owned())
 }
 
 fn lint(host: &str) -> Invocation {
@@ -115,26 +148,20 @@ fn cargo(command: &str, host: &str) -> Invocation {
     .with_env("RUSTFLAGS", COUNTERS)
 }
 
-fn exploration(binary: &str, seconds: u32) -> Invocation {
+fn exploration(binary: &str, target: &str, options: &[&str], seconds: u32) -> Invocation {
+    let [corpus, seeds, known] = [CORPUS, SEEDS, FOUND].map(|folder| format!("{folder}/{target}"));
+    let found = format!("-artifact_prefix={known}/");
     let time = format!("-max_total_time={seconds}");
-    let found = format!("-artifact_prefix={FOUND}/");
-    Invocation::new(
-        binary,
-        [
-            CORPUS,
-            SEEDS,
-            FOUND,
-            "-dict=fuzz/classify.dict",
-            // Longer statements hold more of the same.
-            "-max_len=4096",
-            // A text that takes seconds is a finding: classifying is linear.
-            "-timeout=5",
-            "-verbosity=0",
-            "-print_final_stats=1",
-            &found,
-            &time,
-        ],
-    )
+    Invocation::new(binary, [corpus, seeds, known])
+        .with(options.iter().map(OsString::from))
+        .with([
+            // An input that takes seconds is a finding: everything here is linear.
+            OsString::from("-timeout=5"),
+            OsString::from("-verbosity=0"),
+            OsString::from("-print_final_stats=1"),
+            OsString::from(found),
+            OsString::from(time),
+        ])
 }
 
 /// The name of the file that was written last.
@@ -149,15 +176,26 @@ fn newest(folder: &Path) -> Option<PathBuf> {
 mod tests {
     use std::path::Path;
 
-    use super::{SEEDS, exploration, lint, newest, texts};
+    use super::{SEEDS, TARGETS, exploration, inputs, lint, newest, target_of};
     use crate::invocation::root;
 
     #[test]
     fn what_is_learned_is_kept_apart_from_the_seeds() {
-        let line = exploration("classify", 7).to_string();
-        let folders = "classify target/fuzz/corpus/classify fuzz/seeds/classify target/fuzz/found ";
+        let line = exploration("binary", "claim", &["-max_len=96"], 7).to_string();
+        let folders = "binary target/fuzz/corpus/claim fuzz/seeds/claim target/fuzz/found/claim ";
         assert!(line.starts_with(folders), "the first is written to: {line}");
         assert!(line.ends_with("-max_total_time=7"), "{line}");
+    }
+
+    #[test]
+    fn an_input_is_judged_by_the_target_whose_folder_it_lies_in() {
+        for (file, target) in [
+            ("target/fuzz/found/claim/crash-1", "claim"),
+            ("fuzz/seeds/classify/with.sql", "classify"),
+            ("/tmp/whatever", "classify"),
+        ] {
+            assert_eq!(target_of(Path::new(file)), target, "{file}");
+        }
     }
 
     #[test]
@@ -173,15 +211,18 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_counted_by_the_engine() {
+    fn inputs_are_counted_by_the_engine() {
         let said = "INFO: seed\nstat::number_of_executed_units: 1814005\nstat::x: 7\n";
-        assert_eq!(texts(said), "1814005");
-        assert_eq!(texts(""), "some");
+        assert_eq!(inputs(said), "1814005");
+        assert_eq!(inputs(""), "some");
     }
 
     #[test]
     fn there_are_seeds_to_begin_with() {
-        assert!(newest(&root().join(SEEDS)).is_some(), "{SEEDS} has a file");
+        for (target, _) in TARGETS {
+            let seeds = root().join(SEEDS).join(target);
+            assert!(newest(&seeds).is_some(), "{target} has a seed");
+        }
         assert!(
             root().join("fuzz/classify.dict").is_file(),
             "there are tokens"

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | fuzz | bench`.
+//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -56,6 +56,14 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         step: Option<Step>,
     },
+    /// Drives several instances of a service over HTTP while servers are paused, cut off, killed and
+    /// promoted, and judges what their sessions saw.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// Passed to it as they are, such as `--seed 7 --minutes 5`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Invents statements, and looks for one that the classifier gets wrong.
     Fuzz {
         /// How long to look, in seconds.
@@ -82,7 +90,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Demo { arguments } => demo(arguments),
+        Command::Demo { arguments } => on_servers("lagwise-demo", arguments),
+        Command::Chaos { arguments } => on_servers("lagwise-chaos", arguments),
         Command::Test { step } => test::run(step),
         Command::Fuzz {
             replay: Some(file), ..
@@ -99,12 +108,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes the demo, so that its exit code, its signals and its terminal are its own.
-fn demo(arguments: Vec<OsString>) -> Result<(), Failure> {
+/// Becomes a program that starts servers, so that its exit code, its signals and its terminal are its
+/// own.
+fn on_servers(package: &str, arguments: Vec<OsString>) -> Result<(), Failure> {
     postgres::ensure(&mut Apt::default())?;
     // Built by a run of its own: the quiet one below would hide minutes of first compilation.
-    Invocation::cargo(["build", "--package", "lagwise-demo"]).run()?;
-    let run = Invocation::cargo(["run", "--quiet", "--package", "lagwise-demo", "--"]);
+    Invocation::cargo(["build", "--package", package]).run()?;
+    let run = Invocation::cargo(["run", "--quiet", "--package", package, "--"]);
     Err(run.with(arguments).become_it())
 }
 

@@ -142,8 +142,8 @@ impl Claim {
         if self.beyond {
             floor = floor.merge(Floor::as_of(now));
         }
-        if let Some(until) = self.unsettled_until {
-            floor = floor.merge(Floor::as_of(now.after(until.since(wall))));
+        if let Some(settled) = self.settled_by(now, wall) {
+            floor = floor.merge(Floor::as_of(settled));
         }
         if let Some(read) = self.read {
             let started = |node: &&NodeView| {
@@ -156,6 +156,12 @@ impl Claim {
             floor = floor.merge(Floor::read(now, seen.map(NodeView::sight)));
         }
         floor
+    }
+
+    /// When a write whose end is unknown has ended, whichever clock it was told by.
+    pub(crate) fn settled_by(&self, now: Instant, wall: WallTime) -> Option<Instant> {
+        let until = self.unsettled_until?.after(CLOCKS_DIFFER);
+        Some(now.after(until.since(wall)))
     }
 
     /// Whether the server that the session read from has run without a break since.
@@ -262,7 +268,8 @@ const UNCAPTURED: u8 = 32;
 const KNOWN: u8 = 63;
 
 /// By how much the clocks of two instances may differ before a replica that crashed and went back
-/// within the same moment could be taken for one that ran on.
+/// within the same moment could be taken for one that ran on, or a write of unknown outcome for one
+/// that has ended.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -280,3 +287,6 @@ fn number<const N: usize>(bytes: &mut &[u8]) -> Option<u64> {
             .fold(0, |number, byte| number << 8 | u64::from(*byte)),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,14 +104,10 @@ impl Floor {
         };
         let since = self.since.max(other.since);
         let system = |floor: &Self| floor.position.map(|position| position.system);
-        let apart = system(&self).is_some()
-            && system(&other).is_some()
-            && system(&self) != system(&other);
+        let apart =
+            system(&self).is_some() && system(&other).is_some() && system(&self) != system(&other);
         Self {
-            written: self
-                .written
-                .max(other.written)
-                .max(since.filter(|_| apart)),
+            written: self.written.max(other.written).max(since.filter(|_| apart)),
             read: self.read.max(other.read),
             seen,
             position: later(self.position, other.position),

@@ -362,7 +362,7 @@ impl Monitor {
         let Recorded::Appended = history.record(observed.sent_at, insert) else {
             return;
         };
-        self.record_switch(node, &history, observed.sent_at);
+        self.record_switch(now, node, &history);
         self.visible = Some(history.clone());
         self.history = Some(history);
         self.sampled = Some(node);

@@ -41,7 +41,7 @@ pub struct Switch {
     pub kept: Option<Lsn>,
     /// Every commit acknowledged before this is kept as well: the promoted node's last proof.
     pub kept_as_of: Option<Instant>,
-    /// When the first question was sent that was answered on the new timeline.
+    /// When the first answer on the new timeline came in: until then writes went to the old primary.
     pub seen_at: Instant,
 }
 
@@ -116,10 +116,7 @@ impl Snapshot {
             let kept = switch.kept_as_of.is_some_and(|as_of| written < as_of);
             written <= switch.seen_at && !kept
         };
-        self.switches
-            .iter()
-            .find(loses)
-            .map(|switch| switch.ended)
+        self.switches.iter().find(loses).map(|switch| switch.ended)
     }
 }
 
@@ -135,3 +132,6 @@ pub(crate) fn later(one: Option<Position>, other: Option<Position>) -> Option<Po
 
 /// How long a promotion is remembered: longer than any token or session that it could concern.
 pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests;

@@ -107,6 +107,7 @@ impl Session {
         self.trail.uncaptured = true;
         self.trail.beyond = true;
         self.trail.moved = true;
+        self.trail.wrote = true;
         self.open_writes = self.open_writes.saturating_sub(1);
         self.settling = self.settling.min(self.open_writes);
     }

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lagwise_core::Rejection;
 
@@ -38,6 +39,8 @@ enum Kind {
         rejections: Vec<(Arc<str>, Rejection)>,
     },
     Misused(String),
+    /// When to try again.
+    TooEarly(Duration),
 }
 
 impl Error {
@@ -54,7 +57,11 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             *self.0,
-            Kind::Unavailable { .. } | Kind::NoPrimary | Kind::NotReady { .. } | Kind::Overloaded
+            Kind::Unavailable { .. }
+                | Kind::NoPrimary
+                | Kind::NotReady { .. }
+                | Kind::Overloaded
+                | Kind::TooEarly(_)
         )
     }
 
@@ -69,6 +76,16 @@ impl Error {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(*self.0, Kind::ReadOnly)
+    }
+
+    /// When to try again, of a delayed job that no replica has enough for yet: see
+    /// [`Router::resume_job`](crate::Router::resume_job). Also counts as unavailable.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match *self.0 {
+            Kind::TooEarly(delay) => Some(delay),
+            _ => None,
+        }
     }
 
     /// The router was closed.
@@ -150,6 +167,10 @@ impl Error {
         Self(Box::new(Kind::Unavailable { rejections }))
     }
 
+    pub(crate) fn too_early(delay: Duration) -> Self {
+        Self(Box::new(Kind::TooEarly(delay)))
+    }
+
     pub(crate) fn misused(message: String) -> Self {
         Self(Box::new(Kind::Misused(message)))
     }
@@ -163,7 +184,15 @@ impl Error {
 }
 
 impl From<sqlx::Error> for Error {
-    fn from(source: sqlx::Error) -> Self {
+    /// What the router itself had to say comes out as it went in: see [`Error::behind`].
+    fn from(error: sqlx::Error) -> Self {
+        let source = match error {
+            sqlx::Error::Io(error) => match error.downcast() {
+                Ok(ours) => return ours,
+                Err(error) => sqlx::Error::Io(error),
+            },
+            other => other,
+        };
         Self(Box::new(Kind::Database { node: None, source }))
     }
 }
@@ -178,9 +207,10 @@ impl From<Error> for sqlx::Error {
             Kind::ReadOnly => io::ErrorKind::PermissionDenied,
             Kind::Config(_) | Kind::Misused(_) => io::ErrorKind::InvalidInput,
             Kind::NotReady { .. } => io::ErrorKind::TimedOut,
-            Kind::NoPrimary | Kind::Overloaded | Kind::Unavailable { .. } => {
-                io::ErrorKind::ResourceBusy
-            }
+            Kind::NoPrimary
+            | Kind::Overloaded
+            | Kind::TooEarly(_)
+            | Kind::Unavailable { .. } => io::ErrorKind::ResourceBusy,
         };
         Self::Io(io::Error::new(kind, error))
     }
@@ -208,6 +238,10 @@ impl fmt::Display for Error {
             Kind::Database { node: None, .. } => f.write_str("the database failed"),
             Kind::NoPrimary => f.write_str("no node accepts writes, as far as the monitor knows"),
             Kind::NotReady { missing } => write!(f, "the cluster is not ready: {missing}"),
+            Kind::TooEarly(delay) => write!(
+                f,
+                "no replica has what the job must see: try again in {delay:?}"
+            ),
             Kind::Overloaded => {
                 f.write_str("the primary's budget for reads that wanted a replica is spent")
             }

@@ -59,6 +59,7 @@
 //! |---|---|
 //! | `postgres` (default) | [`PgRouter`] |
 //! | `metrics` (default) | counters, gauges and histograms through the `metrics` facade |
+//! | `redis` | `RedisStore`: sessions under keys, in Redis or Valkey |
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![cfg_attr(
     not(feature = "postgres"),
@@ -75,6 +76,7 @@ mod connection;
 mod error;
 mod events;
 mod executor;
+mod job;
 mod lease;
 mod load;
 mod monitor;
@@ -97,7 +99,7 @@ pub mod tower;
 mod transaction;
 
 pub use lagwise_core::{
-    Because, Catalog, Cause, Classification, Event, Fallback, Instant, Membership, NameError,
+    Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership, NameError,
     NodeId, NodeView, Overrides, Policy, PrimaryLoss, Reason, Role, Snapshot, Verdict, classify,
 };
 
@@ -108,13 +110,16 @@ pub use self::clock::now;
 pub use self::connection::{ReadConnection, WriteConnection};
 pub use self::error::Error;
 pub use self::events::{Events, Happened};
+pub use self::job::{Consistency, JobOptions};
 pub use self::node_config::NodeConfig;
 pub use self::options::{ReadOptions, Within};
 pub use self::route::Route;
 pub use self::router::Router;
 pub use self::session::Session;
 pub use self::statements::{BoundStatements, OutsideSession};
-pub use self::store::{Recalled, SessionStore, StoreError};
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
+pub use self::store::{MemoryStore, Recalled, SessionStore, StoreError};
 pub use self::token::{Keys, Token, TokenFault};
 pub use self::transaction::Transaction;
 

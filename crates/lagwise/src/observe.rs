@@ -16,8 +16,10 @@ use lagwise_core::{Because, Claim, Event, Instant, ProbeFailure, Redacted, Snaps
 
 use crate::backend::Backend;
 use crate::events::Happened;
+use crate::job::Consistency;
 use crate::node::Node;
 use crate::route::Route;
+use crate::store::StoreError;
 use crate::token::TokenFault;
 
 /// A handle or a transaction was routed. The span of the request says where to.
@@ -138,6 +140,24 @@ pub(crate) fn token_issued(claim: &Claim) {
     metrics::token_issued(says);
 }
 
+/// A store of sessions was asked to load or to raise one.
+pub(crate) fn store_asked(op: &'static str, took: Duration) {
+    metrics::store_asked(op, took);
+}
+
+/// A store of sessions failed.
+pub(crate) fn store_failed(op: &'static str, error: &StoreError) {
+    let cause = std::error::Error::source(error);
+    tracing::debug!(target: "lagwise::session", op, cause, "{error}");
+    metrics::store_failed(op);
+}
+
+/// A session was fetched from a store, or not.
+pub(crate) fn session_recalled(outcome: &'static str) {
+    tracing::trace!(target: "lagwise::session", outcome, "a session was asked of its store");
+    metrics::session_recalled(outcome);
+}
+
 /// A session wanted to know where the primary stands.
 pub(crate) fn captured(in_time: bool) {
     metrics::captured(if in_time { "captured" } else { "missed" });
@@ -147,6 +167,13 @@ pub(crate) fn captured(in_time: bool) {
 pub(crate) fn capture_asked(took: Duration, askers: usize) {
     tracing::trace!(target: "lagwise::session", ?took, askers, "the primary was asked for its position");
     metrics::capture_asked(took);
+}
+
+/// A job was taken up, or put back.
+pub(crate) fn job_resumed(consistency: Consistency, outcome: &'static str) {
+    let consistency = consistency.as_str();
+    tracing::debug!(target: "lagwise::session", consistency, outcome, "a job was taken up");
+    metrics::job_resumed(consistency, outcome);
 }
 
 /// A read did not wait because too many do.

@@ -63,7 +63,7 @@ impl<DB: Backend> Router<DB> {
     pub fn resume(&self, token: &Token) -> Session<DB> {
         let session = self.session();
         // Why a token is no good is counted.
-        session.merge(token).ok();
+        session.take_up(token, None).ok();
         session
     }
 
@@ -71,7 +71,7 @@ impl<DB: Backend> Router<DB> {
     #[must_use]
     pub fn resume_for(&self, token: &Token, binding: &str) -> Session<DB> {
         let session = self.session();
-        session.merge_for(token, binding).ok();
+        session.take_up(token, Some(binding)).ok();
         session
     }
 

@@ -5,6 +5,7 @@
 //! opened after its node was last observed is confirmed before it serves.
 
 mod confirm;
+mod outlook;
 mod read;
 mod run;
 mod write;
@@ -12,6 +13,7 @@ mod write;
 use std::sync::Arc;
 
 pub(crate) use self::confirm::{Confirmed, Shows};
+pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
 pub(crate) use self::write::{begin, begin_unseen, write, write_because};

@@ -293,7 +293,7 @@ impl<DB: Backend> Session<DB> {
         self.rules
     }
 
-    fn caller(&self) -> Caller<'_, DB> {
+    pub(crate) fn caller(&self) -> Caller<'_, DB> {
         Caller {
             shared: self.router.shared(),
             session: Some(Arc::clone(&self.state)),

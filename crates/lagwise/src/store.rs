@@ -16,6 +16,8 @@ mod redis;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use lagwise_core::Claim;
@@ -105,7 +107,22 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// A dropped call may take effect, and leaves the store in doubt as one that failed.
-    fn raise<'a>(&'a self, key: &'a str, claim: &'a Claim) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn raise<'a>(&'a self, key: &'a str, claim: &'a Claim)
+    -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
+    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Recalled, StoreError>> {
+        (**self).load(key)
+    }
+
+    fn raise<'a>(
+        &'a self,
+        key: &'a str,
+        claim: &'a Claim,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        (**self).raise(key, claim)
+    }
 }
 
 /// What a store knows of a session.
@@ -155,4 +172,4 @@ impl StdError for StoreError {
 }
 
 /// For how long a session is kept, unless said otherwise: as long as a token is good.
-const KEEP_FOR: std::time::Duration = std::time::Duration::from_secs(300);
+const KEEP_FOR: Duration = Duration::from_secs(300);

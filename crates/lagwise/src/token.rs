@@ -83,3 +83,6 @@ impl fmt::Debug for Token {
 
 /// No token is longer, so nothing longer is looked at.
 const LONGEST: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,9 @@
 //! a write's never takes its place. Each value says all there is to say. A response carries a token
 //! only if there is something new to tell, whatever its status.
 //!
+//! [`ClientLayer`] does the same for the calls that a service makes to others: there with the call, and
+//! back with its answer.
+//!
 //! # What it does not do
 //!
 //! * What is written while an HTTP body is being streamed comes too late for the headers, and HTTP/1
@@ -55,13 +58,15 @@
 mod answer;
 mod body;
 mod carrier;
+mod client;
 mod future;
 mod layer;
 mod rules;
 
 #[cfg(feature = "axum")]
 mod axum;
-// mod client;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 #[cfg(all(feature = "axum", feature = "postgres"))]
 pub use self::axum::PgReadOnly;
@@ -69,7 +74,9 @@ pub use self::axum::PgReadOnly;
 pub use self::axum::{NoSession, ReadOnly};
 pub use self::body::SessionBody;
 pub use self::carrier::TimeLeft;
-// pub use self::client::*;
+pub use self::client::{ClientBody, ClientFuture, ClientLayer, ClientService};
 pub use self::future::SessionFuture;
 pub use self::layer::{SessionLayer, SessionService};
 pub use self::rules::{RulesFuture, RulesLayer, RulesService};
+#[cfg(feature = "tonic")]
+pub use self::tonic::grpc_session;

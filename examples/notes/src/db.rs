@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::nodes::Nodes;
+use crate::sessions;
 
 /// What every handler holds.
 pub type Db = lagwise::PgRouter;
@@ -13,7 +14,8 @@ pub type Db = lagwise::PgRouter;
 pub async fn open(nodes: &Nodes) -> Result<Db, Failure> {
     let db = Db::builder()
         .primary(&nodes.primary)
-        .replicas(&nodes.replicas);
+        .replicas(&nodes.replicas)
+        .keys(sessions::keys()?);
     // It tells of one server, and `/count` asks whichever answers.
     Ok(db.reads("pg_is_in_recovery").connect().await?)
 }

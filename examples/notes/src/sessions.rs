@@ -1,44 +1,35 @@
 //! The second step of the move: every request runs in a session, that of its visitor.
 //!
-//! A handler does not know: whatever it asks of the router it holds, it asks in that session. A
-//! visitor is who sends the same `x-visitor` again; a request without one has a session of its own,
-//! which sees what it wrote itself. Sessions are kept in this process, so that a visitor whose next
-//! request reaches another instance starts anew there.
-
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+//! A handler does not know: whatever it asks of the router it holds, it asks in that session. The
+//! session travels with the visitor, in a cookie or a header, so that the next request may reach another
+//! instance. All instances have the secret that `LAGWISE_KEY` says.
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use lagwise::{PgRouter, PgSession};
+use lagwise::tower::SessionLayer;
+use lagwise::{Keys, PgRouter};
 
-/// A session is only missed within moments of its last write.
-const KEPT: usize = 1000;
-
-type Sessions = Arc<Mutex<VecDeque<(String, PgSession)>>>;
+use crate::failure::Failure;
 
 /// Runs every request in its visitor's session.
+///
+/// # Panics
+/// If the router has no keys.
+#[expect(clippy::expect_used, reason = "`db::open` is the only way to one")]
 pub fn layer<S: Clone + Send + Sync + 'static>(routes: Router<S>, db: &PgRouter) -> Router<S> {
-    let (db, sessions) = (db.clone(), Sessions::default());
-    routes.layer(middleware::from_fn(move |request: Request, next: Next| {
-        let visitor = request.headers().get("x-visitor");
-        let session = match visitor.and_then(|name| name.to_str().ok()) {
-            Some(name) => of(&sessions, name, &db),
-            None => db.session(),
-        };
-        async move { session.scope(next.run(request)).await }
-    }))
+    let sessions = SessionLayer::new(db.clone());
+    routes.layer(sessions.expect("a router of `db::open` has keys"))
 }
 
-/// The visitor's session, which is the latest used from now on.
-fn of(sessions: &Sessions, visitor: &str, db: &PgRouter) -> PgSession {
-    let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = sessions.iter().position(|(name, _)| name == visitor);
-    let (name, session) = known
-        .and_then(|at| sessions.remove(at))
-        .unwrap_or_else(|| (visitor.to_owned(), db.session()));
-    sessions.push_front((name, session.clone()));
-    sessions.truncate(KEPT);
-    session
+/// What sessions are signed with. Without a secret of its own, this instance shares them with no other.
+///
+/// # Errors
+/// If the secret is too short.
+pub fn keys() -> Result<Keys, Failure> {
+    const SECRET: &str = "LAGWISE_KEY";
+    if std::env::var_os(SECRET).is_some() {
+        return Ok(Keys::from_env(SECRET)?);
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(Keys::new(secret)?)
 }

@@ -3,11 +3,14 @@
 //! Every test but those about replicas also holds on the plain pool: `--features plain-pool`.
 #![expect(clippy::unwrap_used, reason = "what a test stands on may fail it")]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, Request, StatusCode};
 use lagwise_notes::app::{App, app};
 use lagwise_notes::db::{self, Db};
 use lagwise_notes::hearing::{Heard, listen};
@@ -26,7 +29,11 @@ struct Stage {
     app: Router,
     heard: Heard,
     cluster: Cluster,
+    /// What each visitor's browser keeps: cookies by name.
+    kept: Mutex<BTreeMap<String, Cookies>>,
 }
+
+type Cookies = BTreeMap<String, String>;
 
 impl Stage {
     async fn set() -> Self {
@@ -45,6 +52,7 @@ impl Stage {
             app: app(state),
             heard,
             cluster,
+            kept: Mutex::default(),
         }
     }
 
@@ -64,12 +72,34 @@ impl Stage {
             .method(method)
             .uri(path)
             .header("content-type", "application/json")
-            .header("x-visitor", visitor);
+            .header(COOKIE, self.cookies_of(visitor));
         let request = request.body(body.into()).unwrap();
         let answer = self.app.clone().oneshot(request).await.unwrap();
         let status = answer.status();
+        self.keep(visitor, answer.headers());
         let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// What a browser sends.
+    fn cookies_of(&self, visitor: &str) -> String {
+        let kept = self.kept.lock().unwrap();
+        let cookies = kept.get(visitor).into_iter().flatten();
+        let pairs: Vec<String> = cookies
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        pairs.join("; ")
+    }
+
+    /// Keeps what an answer sets, as a browser does.
+    fn keep(&self, visitor: &str, headers: &HeaderMap) {
+        let mut kept = self.kept.lock().unwrap();
+        let cookies = kept.entry(visitor.to_owned()).or_default();
+        for cookie in headers.get_all(SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            cookies.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     /// Asks for what must succeed and answer in JSON.

@@ -27,9 +27,8 @@ impl Monitor {
         }
     }
 
-    /// A history begins, of a primary that was asked at `sent`. If it goes on from the last one, that
-    /// was a promotion.
-    pub(super) fn record_switch(&mut self, node: NodeId, next: &History, sent: Instant) {
+    /// A history begins. If it goes on from the last one, that was a promotion.
+    pub(super) fn record_switch(&mut self, now: Instant, node: NodeId, next: &History) {
         let Some(last) = &self.history else { return };
         if last.system() != next.system() || last.timeline() >= next.timeline() {
             return;
@@ -45,9 +44,9 @@ impl Monitor {
             began: next.timeline(),
             kept: kept.map(|kept| kept.replay),
             kept_as_of: kept.map(|kept| kept.as_of),
-            seen_at: sent,
+            seen_at: now,
         };
-        let recent = |switch: &&Switch| sent.since(switch.seen_at) < REMEMBERED_FOR;
+        let recent = |switch: &&Switch| now.since(switch.seen_at) < REMEMBERED_FOR;
         let switches: Vec<Switch> = self
             .switches
             .iter()
@@ -58,3 +57,6 @@ impl Monitor {
         self.switches = switches.into();
     }
 }
+
+#[cfg(test)]
+mod tests;

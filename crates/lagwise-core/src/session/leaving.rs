@@ -27,6 +27,8 @@ pub(super) struct Trail {
     pub(super) uncaptured: bool,
     /// A write elsewhere was never captured.
     pub(super) inherited: bool,
+    /// Until when a write elsewhere is waited out here, and until when its token said.
+    pub(super) unsettled: Option<(Instant, WallTime)>,
     /// What was written, or seen on the primary, that neither the position nor the replica last read
     /// from is known to have.
     pub(super) beyond: bool,
@@ -34,6 +36,8 @@ pub(super) struct Trail {
     pub(super) read: bool,
     /// When the last write ended.
     pub(super) last_write: Option<Instant>,
+    /// A write, here or elsewhere, that no token has told of.
+    pub(super) wrote: bool,
     /// Something happened that no token has told.
     pub(super) moved: bool,
     /// A replica was read since the last token.
@@ -68,9 +72,47 @@ impl Session {
             // When it was written is not known here, but that was before now.
             trail.last_write = trail.last_write.max(Some(now));
         }
+        trail.unsettled = trail
+            .unsettled
+            .max(claim.settled_by(now, wall).zip(claim.unsettled_until));
         trail.lost |= claim.may_be_lost(snapshot);
         trail.told = self.floor.seen;
         trail.issued = trail.issued.max(Some(claim.issued));
+    }
+
+    /// [`Session::take_up`] of a token that the session's client does not have: a service that was
+    /// called in the session has answered with it. The client's next token tells of it.
+    pub fn take_up_news(
+        &mut self,
+        claim: &Claim,
+        snapshot: &Snapshot,
+        now: Instant,
+        wall: WallTime,
+    ) {
+        let Trail { told, issued, .. } = self.trail;
+        let (written, wrote) = (self.floor.written, self.wrote_elsewhere());
+        self.take_up(claim, snapshot, now, wall);
+        // A token that says what the session said itself is no news of a write.
+        let wrote = self.wrote_elsewhere() != wrote || (claim.uncaptured && claim.beyond);
+        let trail = &mut self.trail;
+        trail.wrote |= wrote;
+        trail.moved |= wrote || self.floor.written != written;
+        trail.read_since |= claim.read.is_some();
+        trail.told = told;
+        // Of several replicas one cannot be told from another.
+        let several = claim.read.is_some() && self.floor.seen.is_none();
+        trail.issued = issued.filter(|_| !several);
+    }
+
+    /// What only a write changes.
+    fn wrote_elsewhere(&self) -> impl PartialEq + use<> {
+        let trail = &self.trail;
+        (
+            later(self.floor.position, trail.captured),
+            trail.unsettled,
+            trail.inherited,
+            trail.lost,
+        )
     }
 
     /// Takes up that nothing is known of what happened before `now`: reads see all of it.
@@ -150,10 +192,10 @@ impl Session {
         trail.moved || under_way || (reads && (old || trail.told != self.floor.seen))
     }
 
-    /// Whether the session has done more than read on replicas since the last token.
+    /// Whether the session has done more than read since the last token.
     #[must_use]
-    pub const fn has_moved_by_more_than_reads(&self) -> bool {
-        self.trail.moved || self.open_writes > 0 || self.bound
+    pub const fn has_written(&self) -> bool {
+        self.trail.wrote || self.open_writes > 0 || self.bound
     }
 
     /// What a token of the session says at this moment; none before a primary was seen. A write that
@@ -169,16 +211,18 @@ impl Session {
         let system = snapshot.system.or_else(|| position.map(|at| at.system))?;
         let timeline: Option<Timeline> = snapshot.timeline.max(position.map(|at| at.timeline));
         let open = self.open_writes > 0 || self.bound;
-        let waited_out = match self.floor.written {
-            _ if open => Some(sticky_window),
-            Some(until) if until > now => Some(until.since(now)),
+        let waited_out = match (self.floor.written, self.trail.unsettled) {
+            _ if open => Some(wall.after(sticky_window)),
+            // What is told again is told as it was, lest it grow longer with every token.
+            (Some(until), Some((same, told))) if until == same && until > now => Some(told),
+            (Some(until), _) if until > now => Some(wall.after(until.since(now))),
             _ => None,
         };
         let claim = Claim {
             lsn: position.map(|position| position.lsn),
             beyond: self.trail.beyond || open || self.open_primary_reads > 0,
             uncaptured: self.trail.uncaptured || self.trail.inherited || open,
-            unsettled_until: waited_out.map(|window| wall.after(window)),
+            unsettled_until: waited_out,
             read: self.reads_elsewhere().then(|| self.read_from(snapshot)),
             ..Claim::new(system, timeline?, wall)
         };
@@ -221,6 +265,7 @@ impl Session {
     /// The client has been given a token that says all of this.
     pub fn told(&mut self, claim: &Claim) {
         self.trail.moved = false;
+        self.trail.wrote = false;
         self.trail.read_since = false;
         self.trail.told = self.floor.seen.filter(|_| claim.read.is_some());
         self.trail.issued = Some(claim.issued);
@@ -238,3 +283,6 @@ impl Session {
         seen.map_or(ReadFrom::Several, ReadFrom::Server)
     }
 }
+
+#[cfg(test)]
+mod tests;

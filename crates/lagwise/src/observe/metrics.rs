@@ -55,12 +55,28 @@ pub(super) fn token_issued(says: &'static str) {
     counter!("lagwise_tokens_issued_total", "says" => says).increment(1);
 }
 
+pub(super) fn store_asked(op: &'static str, took: Duration) {
+    histogram!("lagwise_store_duration_seconds", "op" => op).record(took.as_secs_f64());
+}
+
+pub(super) fn store_failed(op: &'static str) {
+    counter!("lagwise_store_errors_total", "op" => op).increment(1);
+}
+
+pub(super) fn session_recalled(outcome: &'static str) {
+    counter!("lagwise_sessions_recalled_total", "outcome" => outcome).increment(1);
+}
+
 pub(super) fn captured(outcome: &'static str) {
     counter!("lagwise_captures_total", "outcome" => outcome).increment(1);
 }
 
 pub(super) fn capture_asked(took: Duration) {
     histogram!("lagwise_capture_duration_seconds").record(took.as_secs_f64());
+}
+
+pub(super) fn job_resumed(consistency: &'static str, outcome: &'static str) {
+    counter!("lagwise_jobs_total", "consistency" => consistency, "outcome" => outcome).increment(1);
 }
 
 pub(super) fn crowded() {

@@ -25,8 +25,12 @@ pub(super) fn catalog_read(_: &'static str) {}
 pub(super) fn token_received(_: &'static str) {}
 pub(super) fn token_voided(_: &'static str) {}
 pub(super) fn token_issued(_: &'static str) {}
+pub(super) fn store_asked(_: &'static str, _: Duration) {}
+pub(super) fn store_failed(_: &'static str) {}
+pub(super) fn session_recalled(_: &'static str) {}
 pub(super) fn captured(_: &'static str) {}
 pub(super) fn capture_asked(_: Duration) {}
+pub(super) fn job_resumed(_: &'static str, _: &'static str) {}
 pub(super) fn crowded() {}
 pub(super) fn doubted(_: &Arc<str>) {}
 

@@ -82,7 +82,7 @@ pub(crate) async fn begin_read_only<DB: Backend>(
 
 /// What a read does next.
 #[derive(Debug)]
-enum Decision {
+pub(super) enum Decision {
     Primary(Reason),
     Refuse(Rejections),
     Try(Candidate, Reason),
@@ -165,7 +165,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         }
     }
 
-    fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
+    pub(super) fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
         let request = self.request(floor);
         match select(
             snapshot,
@@ -220,7 +220,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
     }
 
     /// What the session needs at this moment.
-    fn floor(&self, snapshot: &Snapshot) -> Floor {
+    pub(super) fn floor(&self, snapshot: &Snapshot) -> Floor {
         self.session
             .as_ref()
             .map(|session| session.floor_under(snapshot))
@@ -239,7 +239,12 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Waits for the next snapshot, or the end of a write, until the deadline.
     ///
     /// The first call only begins to watch, so that nothing published before is missed.
-    async fn wait(&mut self, watching: &mut Option<Watcher>, floor: Floor, now: Instant) {
+    pub(super) async fn wait(
+        &mut self,
+        watching: &mut Option<Watcher>,
+        floor: Floor,
+        now: Instant,
+    ) {
         let Some(watcher) = watching else {
             *watching = Some(self.shared.published.watch());
             self.place = Waiting::enter(self.shared);

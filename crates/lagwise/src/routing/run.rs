@@ -132,9 +132,7 @@ impl Failed {
     }
 }
 
-/// Waits until the monitor knows that a replica's run has ended. Of a balanced node it knows the run
-/// of one server, which need not be the one that is read from: that one is given up only where the
-/// node cannot be reached at all. The primary's is not watched: who
+/// Waits until the monitor knows that a replica's run has ended. The primary's is not watched: who
 /// reads there has nowhere else to go.
 pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight>) {
     let Some(sight) = sight else {
@@ -144,7 +142,7 @@ pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight
     loop {
         let snapshot = shared.published.load();
         let runs_on = snapshot.node(sight.node).is_some_and(|node| {
-            (node.incarnation == sight.incarnation || node.spec.balanced)
+            node.incarnation == sight.incarnation
                 && node.membership.cause() != Some(Cause::Unreachable)
         });
         if !runs_on {

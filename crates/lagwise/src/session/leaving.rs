@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use lagwise_core::Claim;
+use lagwise_core::{Claim, Instant, Snapshot, WallTime};
 
 use super::{Session, SessionState};
 use crate::backend::Backend;
@@ -46,7 +46,8 @@ impl<DB: Backend> Session<DB> {
         self.seal(Some(binding)).await
     }
 
-    /// Takes up what a token says as well: from now on the session sees what either wrote and saw.
+    /// Takes up what a token says as well: from now on the session sees what either wrote and saw, and
+    /// its client is told of it.
     ///
     /// A token that is no good counts as none, and its fault is counted and returned. It is no error
     /// of the caller's to go on.
@@ -54,7 +55,7 @@ impl<DB: Backend> Session<DB> {
     /// # Errors
     /// Why the token counts as none.
     pub fn merge(&self, token: &Token) -> Result<(), TokenFault> {
-        self.take_up(token, None)
+        self.learn(token, None)
     }
 
     /// [`Session::merge`] of a token that was made for `binding`.
@@ -62,7 +63,7 @@ impl<DB: Backend> Session<DB> {
     /// # Errors
     /// As [`Session::merge`].
     pub fn merge_for(&self, token: &Token, binding: &str) -> Result<(), TokenFault> {
-        self.take_up(token, Some(binding))
+        self.learn(token, Some(binding))
     }
 
     /// Whether a write of this session, or of one whose token it took up, may be missing: it was
@@ -83,19 +84,41 @@ impl<DB: Backend> Session<DB> {
         self.state.core().take_up_unknown(clock::now());
     }
 
+    /// Takes up what the session's client has sent.
     pub(crate) fn take_up(&self, token: &Token, binding: Option<&str>) -> Result<(), TokenFault> {
+        self.open_token(token, binding, |claim| self.take_up_claim(claim))
+    }
+
+    /// Takes up what somebody else has sent, such as a service that was called in the session: its
+    /// client is to be told as well.
+    pub(crate) fn learn(&self, token: &Token, binding: Option<&str>) -> Result<(), TokenFault> {
+        self.open_token(token, binding, |claim| {
+            self.take_up_by(claim, lagwise_core::Session::take_up_news)
+        })
+    }
+
+    /// Takes up a claim that is ours.
+    pub(crate) fn take_up_claim(&self, claim: &Claim) -> Result<(), TokenFault> {
+        self.take_up_by(claim, lagwise_core::Session::take_up)
+    }
+
+    fn open_token(
+        &self,
+        token: &Token,
+        binding: Option<&str>,
+        take_up: impl FnOnce(&Claim) -> Result<(), TokenFault>,
+    ) -> Result<(), TokenFault> {
         let shared = self.router.shared();
         let opened = shared.keys.as_ref().map_or_else(
             || Err(TokenFault::UnknownKey),
             |keys| keys.open(token, binding),
         );
-        let outcome = opened.and_then(|claim| self.take_up_claim(&claim));
+        let outcome = opened.and_then(|claim| take_up(&claim));
         observe::token_received(outcome);
         outcome
     }
 
-    /// Takes up a claim that is ours.
-    pub(crate) fn take_up_claim(&self, claim: &Claim) -> Result<(), TokenFault> {
+    fn take_up_by(&self, claim: &Claim, take_up: TakeUp) -> Result<(), TokenFault> {
         let snapshot = self.router.snapshot();
         if snapshot.system.is_some_and(|ours| ours != claim.system) {
             return Err(TokenFault::Foreign);
@@ -105,8 +128,21 @@ impl<DB: Backend> Session<DB> {
         if let Some(voided) = core.settle_position(&snapshot) {
             observe::position_voided(voided);
         }
-        core.take_up(claim, &snapshot, clock::now(), clock::wall());
+        take_up(&mut core, claim, &snapshot, clock::now(), clock::wall());
         Ok(())
+    }
+
+    /// What there is to tell a service that is called in the session, whatever its client knows.
+    #[cfg(feature = "tower")]
+    pub(crate) fn errand(&self) -> Renewal {
+        let core = self.state.core();
+        if self.router.shared().keys.is_none() || core.is_fresh() {
+            Renewal::None
+        } else if core.is_uncaptured() || core.is_settling() {
+            Renewal::Captured
+        } else {
+            Renewal::Known
+        }
     }
 
     /// What there is to tell that no token has told yet.
@@ -121,7 +157,7 @@ impl<DB: Backend> Session<DB> {
         if core.is_uncaptured() || core.is_settling() {
             return Renewal::Captured;
         }
-        if core.has_moved_by_more_than_reads() {
+        if core.has_written() {
             Renewal::Known
         } else {
             Renewal::Reads
@@ -168,12 +204,15 @@ impl<DB: Backend> Session<DB> {
     }
 }
 
+/// How the core takes up a claim.
+type TakeUp = fn(&mut lagwise_core::Session, &Claim, &Snapshot, Instant, WallTime);
+
 /// What there is to tell a session's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// Nothing new.
     None,
-    /// That it read on replicas, and nothing else.
+    /// That it read, and nothing else.
     Reads,
     /// What is known already.
     Known,

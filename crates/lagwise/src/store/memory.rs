@@ -78,7 +78,11 @@ impl SessionStore for MemoryStore {
         Box::pin(future::ready(Ok(recalled)))
     }
 
-    fn raise<'a>(&'a self, key: &'a str, claim: &'a Claim) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn raise<'a>(
+        &'a self,
+        key: &'a str,
+        claim: &'a Claim,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         let now = clock::now();
         let mut kept = self.kept();
         kept.raise(now, now.after(self.keep_for), name(key), *claim);

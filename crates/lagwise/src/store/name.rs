@@ -38,7 +38,16 @@ mod tests {
         let longer = format!("{long}a");
         let hashed = name("a b");
         let keys = [
-            "", "a b", "a\r\nDEL x", "ключ", "#", "*", "\0", &long, &longer, &hashed,
+            "",
+            "a b",
+            "a\r\nDEL x",
+            "ключ",
+            "#",
+            "*",
+            "\0",
+            &long,
+            &longer,
+            &hashed,
         ];
         let names: std::collections::BTreeSet<String> = keys.into_iter().map(name).collect();
         assert_eq!(names.len(), keys.len(), "two keys have one name");

@@ -63,6 +63,11 @@ impl Keys {
                  of at least 32 bytes, such as that of `openssl rand -base64 32`"
             )])
         })?;
+        Self::listed(variable, &text)
+    }
+
+    /// The secrets that a variable holds.
+    fn listed(variable: &str, text: &str) -> Result<Self, Error> {
         let mut secrets = text.split(',').map(str::trim);
         let keys = Self::new(secrets.next().unwrap_or_default())?;
         match (secrets.next(), secrets.next()) {
@@ -171,3 +176,6 @@ const SHORTEST: usize = 32;
 
 /// By how much the clock of the instance that made a token may be ahead of ours.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

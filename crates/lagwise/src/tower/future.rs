@@ -21,7 +21,6 @@ use super::layer::Visit;
 use crate::ambient::{self, Scoped};
 use crate::backend::Backend;
 use crate::session::{Renewal, Session};
-use crate::store::{Recalled, SessionStore};
 use crate::token::Token;
 
 pin_project! {
@@ -89,7 +88,7 @@ where
         let (session, kept) = (visit.session.clone(), visit.kept.clone());
         let recalling = async move {
             if let Some((store, key)) = kept {
-                recall(&session, &*store, &key).await;
+                session.recall(&*store, &key).await;
             }
         };
         Self {
@@ -98,15 +97,6 @@ where
                 call: Some((service, request, visit)),
             },
         }
-    }
-}
-
-/// Takes up what is kept of a session. What cannot be fetched is not known to be nothing.
-async fn recall<DB: Backend>(session: &Session<DB>, store: &dyn SessionStore, key: &str) {
-    match store.load(key).await {
-        Ok(Recalled::Nothing) => {}
-        Ok(Recalled::Claim(claim)) => drop(session.take_up_claim(&claim).ok()),
-        Ok(Recalled::Unknown) | Err(_) => session.take_up_unknown(),
     }
 }
 

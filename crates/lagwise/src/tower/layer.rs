@@ -44,7 +44,7 @@ pub(super) struct Settings<DB: Backend> {
 }
 
 /// Finds a name in a request.
-type Named = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+pub(super) type Named = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
 /// The names of the two cookies.
 #[derive(Clone)]
