@@ -52,14 +52,18 @@ fn request(header: Option<(&str, &str)>) -> Request<Body> {
 /// A service that waits for nothing is done when it is asked.
 fn answer<S: Service<Request<Body>>>(service: &mut S, request: Request<Body>) -> S::Response {
     let mut answer = pin!(service.call(request));
-    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    match answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(Ok(response)) => response,
         _ => panic!("it has nothing to wait for"),
     }
 }
 
 fn idle(criterion: &mut Criterion, router: &PgRouter, token: &str) {
-    let plain = service_fn(|_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::new()))));
+    let plain =
+        service_fn(|_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::new()))));
     let layer = SessionLayer::new(router.clone()).expect("it has keys");
     let mut layered = layer.layer(plain);
     let mut plain = plain;
@@ -95,7 +99,12 @@ where
         writers.spawn(async move {
             for turn in (writer..many).step_by(usize::try_from(at_once).unwrap_or(1)) {
                 let key = (turn % 64).to_string();
-                drop(service.clone().oneshot(request(Some(("x-key", &key)))).await?);
+                drop(
+                    service
+                        .clone()
+                        .oneshot(request(Some(("x-key", &key))))
+                        .await?,
+                );
             }
             Ok::<_, sqlx::Error>(())
         });
@@ -111,7 +120,10 @@ fn writes(criterion: &mut Criterion, runtime: &Runtime, router: &PgRouter) {
     let plain = service_fn(move |request: Request<Body>| {
         let db = db.clone();
         async move {
-            let key = request.headers().get("x-key").and_then(|key| key.to_str().ok());
+            let key = request
+                .headers()
+                .get("x-key")
+                .and_then(|key| key.to_str().ok());
             let key: i32 = key.and_then(|key| key.parse().ok()).unwrap_or_default();
             sqlx::query("update notes set version = version + 1 where id = $1")
                 .bind(key)
@@ -126,10 +138,18 @@ fn writes(criterion: &mut Criterion, runtime: &Runtime, router: &PgRouter) {
     group.sample_size(10).throughput(Throughput::Elements(64));
     for at_once in [1, 16] {
         group.bench_function(format!("{at_once} at a time, without the layer"), |bench| {
-            bench.iter(|| runtime.block_on(write_all(plain.clone(), 64, at_once)).expect("they succeed"));
+            bench.iter(|| {
+                runtime
+                    .block_on(write_all(plain.clone(), 64, at_once))
+                    .expect("they succeed");
+            });
         });
         group.bench_function(format!("{at_once} at a time, with it"), |bench| {
-            bench.iter(|| runtime.block_on(write_all(layered.clone(), 64, at_once)).expect("they succeed"));
+            bench.iter(|| {
+                runtime
+                    .block_on(write_all(layered.clone(), 64, at_once))
+                    .expect("they succeed");
+            });
         });
     }
     group.finish();
@@ -150,7 +170,9 @@ fn layer(criterion: &mut Criterion) {
     idle(criterion, &router, &token);
     writes(criterion, &runtime, &router);
     runtime.block_on(router.close());
-    runtime.block_on(cluster.shutdown()).expect("the cluster stops");
+    runtime
+        .block_on(cluster.shutdown())
+        .expect("the cluster stops");
 }
 
 criterion_group!(benches, layer);

@@ -24,7 +24,10 @@ fn claim() -> Claim {
     let mut claim = Claim::new(SystemId::new(7), Timeline::new(1), issued);
     claim.lsn = Some(Lsn::new(0x10_0000_0000));
     claim.unsettled_until = Some(issued.after(Duration::from_secs(2)));
-    claim.read = Some(ReadFrom::Server(ServerStart::new(700_000_000_000_000)));
+    claim.read = Some(ReadFrom::Server(
+        ServerStart::new(700_000_000_000_000),
+        issued,
+    ));
     claim
 }
 

@@ -24,7 +24,6 @@ pub const NOTES: &str =
 pub const SECRET: &str = "a-secret-that-all-instances-of-a-test-share";
 
 /// Gives a router the keys that all instances share.
-#[must_use]
 pub fn keyed(router: RouterBuilder<Postgres>) -> RouterBuilder<Postgres> {
     match Keys::new(SECRET) {
         Ok(keys) => router.keys(keys),

@@ -49,10 +49,40 @@ pub struct Claim {
     reason = "one replica has all of it, or none is known to"
 )]
 pub enum ReadFrom {
-    /// The server that was started then has all of it, as long as it runs on.
-    Server(ServerStart),
+    /// The server that was started then has all of it, as long as it has run on since the first of
+    /// these reads.
+    Server(ServerStart, WallTime),
     /// No single server is known to have all of it.
     Several,
+}
+
+impl ReadFrom {
+    /// Who has what either of two names.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Server(one, since), Self::Server(other, also_since)) if one == other => {
+                Self::Server(one, since.min(also_since))
+            }
+            _ => Self::Several,
+        }
+    }
+
+    /// The node that is that server, if it has run without a break since.
+    ///
+    /// A server that crashes and recovers under the same postmaster goes back and keeps its start
+    /// time, but everybody's connections break. So it counts only where this monitor's has held
+    /// since before the read, by more than clocks differ.
+    fn server(self, snapshot: &Snapshot, (now, wall): (Instant, WallTime)) -> Option<&NodeView> {
+        let Self::Server(started, read_at) = self else {
+            return None;
+        };
+        let is_it = |node: &&NodeView| !node.spec.balanced && node.started == Some(started);
+        let mut servers = snapshot.nodes.iter().filter(is_it);
+        // Two that were started in the same microsecond cannot be told apart.
+        let server = servers.next().filter(|_| servers.next().is_none())?;
+        let least = wall.since(read_at) + CLOCKS_DIFFER;
+        (now.since(server.runs_since?) >= least).then_some(server)
+    }
 }
 
 impl Claim {
@@ -91,8 +121,7 @@ impl Claim {
             uncaptured: self.uncaptured || other.uncaptured,
             unsettled_until: self.unsettled_until.max(other.unsettled_until),
             read: match (self.read, other.read) {
-                (Some(one), Some(other)) if one == other => Some(one),
-                (Some(_), Some(_)) => Some(ReadFrom::Several),
+                (Some(one), Some(other)) => Some(one.and(other)),
                 (one, other) => one.or(other),
             },
         }
@@ -146,14 +175,8 @@ impl Claim {
             floor = floor.merge(Floor::as_of(settled));
         }
         if let Some(read) = self.read {
-            let started = |node: &&NodeView| {
-                !node.spec.balanced && node.started.map(ReadFrom::Server) == Some(read)
-            };
-            let mut servers = snapshot.nodes.iter().filter(started);
-            // Two that were started in the same microsecond cannot be told apart.
-            let server = servers.next().filter(|_| servers.next().is_none());
-            let seen = server.filter(|node| self.is_unbroken(node, now, wall));
-            floor = floor.merge(Floor::read(now, seen.map(NodeView::sight)));
+            let server = read.server(snapshot, (now, wall));
+            floor = floor.merge(Floor::read(now, server.map(NodeView::sight)));
         }
         floor
     }
@@ -164,17 +187,6 @@ impl Claim {
         Some(now.after(until.since(wall)))
     }
 
-    /// Whether the server that the session read from has run without a break since.
-    ///
-    /// A server that crashes and recovers under the same postmaster goes back and keeps its start
-    /// time, but everybody's connections break. So it counts only where this monitor's has held
-    /// since before the claim was made, by more than clocks differ.
-    fn is_unbroken(&self, node: &NodeView, now: Instant, wall: WallTime) -> bool {
-        let least = self.age(wall) + CLOCKS_DIFFER;
-        node.runs_since
-            .is_some_and(|since| now.since(since) >= least)
-    }
-
     /// Whether what the session wrote may be missing from the present history, as far as the claim
     /// alone can tell: it was never captured, and the timeline it was written on has ended.
     #[must_use]
@@ -183,10 +195,10 @@ impl Claim {
         self.uncaptured && snapshot.system == Some(self.system) && ended
     }
 
-    /// The claim in bytes, 19 to 42 of them.
+    /// The claim in bytes, 19 to 48 of them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(42);
+        let mut bytes = Vec::with_capacity(48);
         bytes.push(self.flags());
         bytes.extend(self.system.as_u64().to_be_bytes());
         bytes.extend(self.timeline.as_u32().to_be_bytes());
@@ -197,8 +209,9 @@ impl Claim {
         if let Some(until) = self.unsettled_until {
             bytes.extend(&until.as_millis().to_be_bytes()[1..]);
         }
-        if let Some(ReadFrom::Server(start)) = self.read {
+        if let Some(ReadFrom::Server(start, read_at)) = self.read {
             bytes.extend(start.as_micros().to_be_bytes());
+            bytes.extend(&read_at.as_millis().to_be_bytes()[2..]);
         }
         bytes
     }
@@ -226,9 +239,11 @@ impl Claim {
             None
         };
         let read = match (has(READ), has(SEVERAL)) {
-            (true, false) => Some(ReadFrom::Server(ServerStart::new(i64::from_be_bytes(
-                take(&mut rest)?,
-            )))),
+            (true, false) => {
+                let started = ServerStart::new(i64::from_be_bytes(take(&mut rest)?));
+                let read_at = WallTime::from_millis(number::<6>(&mut rest)?);
+                Some(ReadFrom::Server(started, read_at))
+            }
             (false, true) => Some(ReadFrom::Several),
             (false, false) => None,
             (true, true) => return None,
@@ -247,7 +262,7 @@ impl Claim {
 
     fn flags(&self) -> u8 {
         let read = match self.read {
-            Some(ReadFrom::Server(_)) => READ,
+            Some(ReadFrom::Server(..)) => READ,
             Some(ReadFrom::Several) => SEVERAL,
             None => 0,
         };

@@ -686,7 +686,7 @@ fn what_was_read_on_a_server_is_not_looked_for_behind_a_balancer() {
         let snapshot = stage.monitor.snapshot(at(stage.now));
         let wall = WallTime::from_millis(1_000);
         let mut claim = Claim::new(SystemId::new(7), Timeline::new(1), wall);
-        claim.read = Some(ReadFrom::Server(ServerStart::new(server)));
+        claim.read = Some(ReadFrom::Server(ServerStart::new(server), wall));
         let floor = claim.floor(&snapshot, at(stage.now), wall);
         let sight = snapshot.nodes[node.index()].sight();
         floor.needed_from(sight).is_none()

@@ -41,6 +41,7 @@ pub(crate) fn entered<DB: Backend>(session: &Session<DB>) -> Arc<Ambient> {
 }
 
 /// Runs what does not wait in a session.
+#[cfg(feature = "tower")]
 pub(crate) fn sync_scope<T>(ambient: Arc<Ambient>, work: impl FnOnce() -> T) -> T {
     CURRENT.sync_scope(ambient, work)
 }

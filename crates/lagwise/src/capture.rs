@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use lagwise_core::{Instant, NodeId, Position, Standing};
 use sqlx::ConnectOptions as _;
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,9 @@ use crate::publish::Published;
 
 /// Where the primary stood, and when it was asked.
 type Captured = (Position, Instant);
+
+/// Everybody who wants to know.
+type Asks = mpsc::UnboundedReceiver<oneshot::Sender<Option<Captured>>>;
 
 /// The way to ask.
 #[derive(Debug)]
@@ -39,12 +43,17 @@ impl Captures {
     }
 }
 
-/// Asks the primary.
+/// Who answers them.
 pub(crate) struct Capturer<DB: Backend> {
+    asks: Asks,
+    questioner: Questioner<DB>,
+}
+
+/// Asks the primary.
+struct Questioner<DB: Backend> {
     nodes: Vec<Arc<Node<DB>>>,
     published: Arc<Published>,
     timeout: Duration,
-    asks: mpsc::UnboundedReceiver<oneshot::Sender<Option<Captured>>>,
     line: Option<Line<DB>>,
 }
 
@@ -63,40 +72,67 @@ impl<DB: Backend> Capturer<DB> {
         timeout: Duration,
     ) -> (Self, Captures) {
         let (asks, asked) = mpsc::unbounded_channel();
-        let capturer = Self {
+        let questioner = Questioner {
             nodes,
             published,
             timeout,
-            asks: asked,
             line: None,
+        };
+        let capturer = Self {
+            asks: asked,
+            questioner,
         };
         (capturer, Captures { asks })
     }
 
     /// Asks as long as anybody wants to know.
-    pub(crate) async fn run(mut self) {
-        let mut askers = Vec::new();
-        while self.asks.recv_many(&mut askers, AT_ONCE).await > 0 {
-            // Whoever gave up meanwhile is no reason to ask.
-            askers.retain(|asker| !asker.is_closed());
-            if askers.is_empty() {
-                continue;
-            }
-            let began = clock::now();
-            let captured = tokio::time::timeout(self.timeout, self.capture()).await;
-            if !matches!(captured, Ok(Some(_))) {
-                self.line = None;
-            }
-            let captured = captured.ok().flatten();
-            observe::capture_asked(clock::now().since(began), askers.len());
-            for asker in askers.drain(..) {
-                // Who has given up needs no answer.
-                asker.send(captured).ok();
-            }
+    pub(crate) async fn run(self) {
+        let Self {
+            mut asks,
+            mut questioner,
+        } = self;
+        serve(&mut asks, &mut questioner, |questioner| {
+            Box::pin(questioner.ask_in_time())
+        })
+        .await;
+    }
+}
+
+/// Answers everybody with a question that was sent after they had asked.
+async fn serve<Q>(
+    asks: &mut Asks,
+    questioner: &mut Q,
+    question: fn(&mut Q) -> BoxFuture<'_, Option<Captured>>,
+) {
+    let mut askers = Vec::new();
+    while asks.recv_many(&mut askers, AT_ONCE).await > 0 {
+        // Whoever gave up meanwhile is no reason to ask.
+        askers.retain(|asker| !asker.is_closed());
+        if askers.is_empty() {
+            continue;
+        }
+        let began = clock::now();
+        let captured = question(questioner).await;
+        observe::capture_asked(clock::now().since(began), askers.len());
+        for asker in askers.drain(..) {
+            // Who has given up needs no answer.
+            asker.send(captured).ok();
         }
     }
+}
 
-    async fn capture(&mut self) -> Option<Captured> {
+impl<DB: Backend> Questioner<DB> {
+    async fn ask_in_time(&mut self) -> Option<Captured> {
+        let captured = tokio::time::timeout(self.timeout, self.ask()).await;
+        let captured = captured.ok().flatten();
+        if captured.is_none() {
+            // Its answer would be that to the next question.
+            self.line = None;
+        }
+        captured
+    }
+
+    async fn ask(&mut self) -> Option<Captured> {
         let primary = self.published.load().primary?;
         if self.line.as_ref().is_some_and(|line| line.node != primary) {
             self.line = None;
@@ -139,3 +175,64 @@ impl<DB: Backend> Capturer<DB> {
 
 /// More than this share the next question.
 const AT_ONCE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use lagwise_core::{Lsn, SystemId, Timeline};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn position(lsn: u64) -> Position {
+        Position {
+            system: SystemId::new(1),
+            timeline: Timeline::new(1),
+            lsn: Lsn::new(lsn),
+        }
+    }
+
+    /// Questions that are answered when they are let go, one after the other.
+    #[derive(Default)]
+    struct Held {
+        asked: u64,
+        sent: Arc<Notify>,
+        let_go: Arc<Notify>,
+    }
+
+    impl Held {
+        async fn ask(&mut self) -> Option<Captured> {
+            self.asked += 1;
+            let captured = (position(self.asked), clock::now());
+            self.sent.notify_one();
+            self.let_go.notified().await;
+            Some(captured)
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_question_is_under_way_shares_the_next_one() {
+        let (asks, mut asked) = mpsc::unbounded_channel();
+        let captures = Captures { asks };
+        let mut held = Held::default();
+        let (sent, let_go) = (Arc::clone(&held.sent), Arc::clone(&held.let_go));
+        let serving = serve(&mut asked, &mut held, |held| Box::pin(held.ask()));
+        let ask = || captures.ask(Duration::from_secs(5));
+        // The first question is on its way: it says nothing of what was written since.
+        let late = async {
+            sent.notified().await;
+            tokio::join!(ask(), ask(), async { let_go.notify_one() })
+        };
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let_go.notify_one();
+        };
+        let answers = tokio::select! {
+            () = serving => unreachable!("somebody may still ask"),
+            (first, (second, third, ()), ()) = async { tokio::join!(ask(), late, release) } => {
+                [first, second, third]
+            }
+        };
+        let numbers = answers.map(|captured| captured.map(|(at, _)| at.lsn.as_u64()));
+        assert_eq!(numbers, [Some(1), Some(2), Some(2)]);
+    }
+}

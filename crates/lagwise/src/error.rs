@@ -207,10 +207,9 @@ impl From<Error> for sqlx::Error {
             Kind::ReadOnly => io::ErrorKind::PermissionDenied,
             Kind::Config(_) | Kind::Misused(_) => io::ErrorKind::InvalidInput,
             Kind::NotReady { .. } => io::ErrorKind::TimedOut,
-            Kind::NoPrimary
-            | Kind::Overloaded
-            | Kind::TooEarly(_)
-            | Kind::Unavailable { .. } => io::ErrorKind::ResourceBusy,
+            Kind::NoPrimary | Kind::Overloaded | Kind::TooEarly(_) | Kind::Unavailable { .. } => {
+                io::ErrorKind::ResourceBusy
+            }
         };
         Self::Io(io::Error::new(kind, error))
     }

@@ -59,7 +59,12 @@
 //! |---|---|
 //! | `postgres` (default) | [`PgRouter`] |
 //! | `metrics` (default) | counters, gauges and histograms through the `metrics` facade |
+//! | `tower` | sessions over HTTP: a layer for services, and one for clients |
+//! | `axum` | `tower`, and extractors |
+//! | `tonic` | `tower`, and the session of a gRPC request |
 //! | `redis` | `RedisStore`: sessions under keys, in Redis or Valkey |
+//! | `serde` | tokens in the payloads of jobs |
+//! | `encryption` | tokens whose content only their keys can read |
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 #![cfg_attr(
     not(feature = "postgres"),
@@ -99,8 +104,9 @@ pub mod tower;
 mod transaction;
 
 pub use lagwise_core::{
-    Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership, NameError,
-    NodeId, NodeView, Overrides, Policy, PrimaryLoss, Reason, Role, Snapshot, Verdict, classify,
+    Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership,
+    NameError, NodeId, NodeView, Overrides, Policy, PrimaryLoss, Reason, Role, Snapshot, Verdict,
+    classify,
 };
 
 pub use self::backend::{Backend, read_catalog};
@@ -140,6 +146,8 @@ mod guides {
     mod consistency {}
     #[doc = include_str!("../../../docs/moving-from-pgpool.md")]
     mod moving_from_pgpool {}
+    #[doc = include_str!("../../../docs/sessions.md")]
+    mod sessions {}
     #[doc = include_str!("../../../docs/statements.md")]
     mod statements {}
 }

@@ -5,6 +5,8 @@
 
 mod leaving;
 mod state;
+#[cfg(feature = "tower")]
+mod telling;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,8 +16,9 @@ use futures_core::future::BoxFuture;
 use lagwise_core::Instant;
 use sqlx::SqlSafeStr;
 
-pub(crate) use self::leaving::Renewal;
 pub(crate) use self::state::{OpenRead, OpenWrite, SessionState};
+#[cfg(feature = "tower")]
+pub(crate) use self::telling::Renewal;
 
 use crate::ambient;
 use crate::backend::Backend;

@@ -30,6 +30,10 @@ async fn instances(
     Ok((cluster, instances))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what is compared is made for it"
+)]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Outcome {
     if found == wanted {
         return Ok(());

@@ -86,15 +86,17 @@ fn any_claim(random: &mut fastrand::Rng) -> Claim {
     let issued = WallTime::from_millis(number((1 << 48) - 1));
     let mut claim = Claim::new(SystemId::new(system), Timeline::new(timeline), issued);
     let (lsn, until, started) = (number(u64::MAX), number((1 << 56) - 1), number(u64::MAX));
+    let read_at = number((1 << 48) - 1);
     claim.lsn = random.bool().then(|| Lsn::new(lsn));
     claim.unsettled_until = random.bool().then(|| WallTime::from_millis(until));
     claim.beyond = random.u8(..4) == 0;
     claim.uncaptured = random.u8(..4) == 0;
     claim.read = match random.u8(..6) {
         0 => Some(ReadFrom::Several),
-        1..=3 => Some(ReadFrom::Server(ServerStart::new(i64::from_be_bytes(
-            started.to_be_bytes(),
-        )))),
+        1..=3 => Some(ReadFrom::Server(
+            ServerStart::new(i64::from_be_bytes(started.to_be_bytes())),
+            WallTime::from_millis(read_at),
+        )),
         _ => None,
     };
     claim

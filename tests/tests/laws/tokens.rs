@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lagwise::{
-    Cause, Fallback, Keys, NodeConfig, PgRouter, PgSession, ReadOptions, Role, RouterBuilder, Token,
+    Cause, Fallback, Keys, PgRouter, PgSession, ReadOptions, Role, RouterBuilder, Token,
 };
 use lagwise_testkit::Cluster;
 use lagwise_tests::checker::{REGISTERS, bump, look};
@@ -278,22 +278,19 @@ async fn sessions_that_leave_at_once_share_a_question_and_readers_ask_none() -> 
 
     for round in 1..=3 {
         let sessions: Vec<PgSession> = (0..64).map(|_| a.session()).collect();
-        let mut writes = JoinSet::new();
-        for (key, session) in (0..).zip(sessions.clone()) {
-            writes.spawn(async move { write(&session, key).await });
-        }
-        while let Some(wrote) = writes.join_next().await {
-            wrote??;
+        let writer = |(key, session)| async move { write(&session, key).await };
+        let writes: JoinSet<_> = (0..).zip(sessions.clone()).map(writer).collect();
+        for wrote in writes.join_all().await {
+            wrote?;
         }
         assert_eq!(questions(&ear), (0, 0), "writing asks nothing");
-        let mut leaving = JoinSet::new();
-        for session in sessions {
-            leaving.spawn(async move { session.token().await });
-        }
-        let mut tokens = Vec::new();
-        while let Some(token) = leaving.join_next().await {
-            tokens.push(token??);
-        }
+        let leave = |session: PgSession| async move { session.token().await };
+        let leaving: JoinSet<_> = sessions.into_iter().map(leave).collect();
+        let tokens: Vec<_> = leaving
+            .join_all()
+            .await
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         let (asked, askers) = questions(&ear);
         assert_eq!(askers, 64, "everybody was answered");
         assert!(
@@ -304,64 +301,6 @@ async fn sessions_that_leave_at_once_share_a_question_and_readers_ask_none() -> 
             let (seen, route) = see(&b.resume(token), ReadOptions::new(), 0).await?;
             assert_eq!(seen, round, "{route}");
         }
-    }
-    Ok(())
-}
-
-/// An instance whose statements come to the primary faster than its questions.
-async fn slow_to_ask(cluster: &Cluster) -> Outcome<PgRouter> {
-    let primary = cluster.primary();
-    let pool = PgPoolOptions::new()
-        .min_connections(8)
-        .max_connections(8)
-        .connect(&primary.socket_url())
-        .await?;
-    until("all connections are there", PATIENCE, async || {
-        Ok(pool.size() == 8)
-    })
-    .await?;
-    // Whoever connects from now on, which is who asks, takes the long way.
-    pool.set_connect_options(primary.url().parse()?);
-    primary.client_wire().delay(Duration::from_millis(40));
-    let patient = |policy: &mut lagwise::Policy| {
-        policy.max_lag = Duration::from_secs(60);
-        policy.capture_timeout = Duration::from_secs(5);
-    };
-    let router = bare().primary(NodeConfig::pool(pool).name("p"));
-    let router = router.replica(config(cluster.replica(0))).policy(patient);
-    settle(keyed(router)?, 1).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_not_answered_by_a_question_from_before_the_write() -> Outcome {
-    let cluster = start(1, REGISTERS).await?;
-    let (a, b) = (slow_to_ask(&cluster).await?, instance(&cluster).await?);
-    cluster
-        .replica(0)
-        .set_apply_delay(Duration::from_millis(60))
-        .await?;
-    // Questions are under way all the time; a write ends while the answer to one is on its way.
-    let patient = ReadOptions::new().wait(PATIENCE);
-    let mut leaving = JoinSet::new();
-    for number in 0..8_i32 {
-        let (a, b) = (a.clone(), b.clone());
-        leaving.spawn(async move {
-            for turn in 0..12 {
-                let session = a.session();
-                let wrote = write(&session, number).await?;
-                let token = session.token().await?;
-                let (seen, route) = see(&b.resume(&token), patient, number).await?;
-                if seen < wrote {
-                    return fail(format!("{seen} instead of {wrote} on {route}"));
-                }
-                // So that they do not leave in step.
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(..20 + turn))).await;
-            }
-            Ok(())
-        });
-    }
-    while let Some(left) = leaving.join_next().await {
-        left??;
     }
     Ok(())
 }

@@ -200,19 +200,27 @@ async fn while_replicas_stand_still_replayed_tokens_stay_within_the_budget_and_f
         skipped() - before
     );
 
+    every_place_is_given_back(&cluster, &db, &token).await
+}
+
+/// When replicas have it again, the token leads to them, and as many reads may wait as before.
+async fn every_place_is_given_back(
+    cluster: &lagwise_testkit::Cluster,
+    db: &PgRouter,
+    token: &Token,
+) -> Outcome {
     for replica in cluster.replicas() {
         replica.thaw_replay()?;
     }
     until(
         "the token leads to replicas again",
         Duration::from_secs(10),
-        async || Ok(db.resume(&token).read().await?.route().role == Role::Replica),
+        async || Ok(db.resume(token).read().await?.route().role == Role::Replica),
     )
     .await?;
-    // Every place was given back.
     let after = Tally::default();
     after
-        .read_all((0..50).map(|_| db.resume(&token)).collect(), Duration::ZERO)
+        .read_all((0..50).map(|_| db.resume(token)).collect(), Duration::ZERO)
         .await?;
     match after.counts() {
         (50, 0, 0) => Ok(()),

@@ -213,22 +213,17 @@ async fn who_has_not_seen_a_promotion_does_not_answer_for_what_came_after_it() -
     primary_is(&blind, "p").await?;
     for token in [&written, &read] {
         let resumed = blind.resume(token);
-        for fallback in [Fallback::Primary, Fallback::Freshest, Fallback::Refuse] {
-            let patient = ReadOptions::new()
-                .fallback(fallback)
-                .wait(Duration::from_millis(60));
-            for options in [
-                patient,
-                ReadOptions::primary().wait(Duration::from_millis(60)),
-            ] {
-                let read = resumed.read_with(options).await;
-                let answer = read.map(|node| node.route().to_string());
-                let refused = answer.as_ref().is_err_and(lagwise::Error::is_unavailable);
-                assert!(
-                    refused,
-                    "the old primary's side has nothing of it: {answer:?}"
-                );
-            }
+        let patient = ReadOptions::new().wait(Duration::from_millis(60));
+        let fallbacks = [Fallback::Primary, Fallback::Freshest, Fallback::Refuse];
+        let asked = fallbacks.map(|fallback| patient.fallback(fallback));
+        let primary = ReadOptions::primary().wait(Duration::from_millis(60));
+        for options in asked.into_iter().chain([primary]) {
+            let read = resumed.read_with(options).await;
+            let answer = read.map(|node| node.route().to_string());
+            assert!(
+                answer.as_ref().is_err_and(lagwise::Error::is_unavailable),
+                "the old primary's side has nothing of it: {answer:?}"
+            );
         }
         let refused = resumed.write().await.map(|node| node.route().to_string());
         assert!(

@@ -6,12 +6,19 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn read_on((started, at): (i64, u64)) -> Option<ReadFrom> {
+    Some(ReadFrom::Server(
+        ServerStart::new(started),
+        WallTime::from_millis(at),
+    ))
+}
+
 fn claims() -> impl Strategy<Value = Claim> {
     let read = prop_oneof![
         Just(None),
         Just(Some(ReadFrom::Several)),
-        any::<i64>().prop_map(|start| Some(ReadFrom::Server(ServerStart::new(start)))),
-        (0_i64..2).prop_map(|start| Some(ReadFrom::Server(ServerStart::new(start)))),
+        (any::<i64>(), 0_u64..1 << 48).prop_map(read_on),
+        (0_i64..2, 0_u64..3).prop_map(read_on),
     ];
     let place = (
         1_u64..3,
@@ -44,7 +51,10 @@ fn looks_as_far(more: &Claim, less: &Claim) -> bool {
     };
     let read = match (more.read, less.read) {
         (_, None) | (Some(ReadFrom::Several), _) => true,
-        (one, other) => one == other,
+        (Some(ReadFrom::Server(one, at)), Some(ReadFrom::Server(other, first))) => {
+            one == other && at <= first
+        }
+        _ => false,
     };
     position
         && read
@@ -59,7 +69,7 @@ proptest! {
     #[test]
     fn a_claim_is_read_as_it_was_written(claim in claims()) {
         let bytes = claim.encode();
-        prop_assert!((19..=42).contains(&bytes.len()), "{} bytes", bytes.len());
+        prop_assert!((19..=48).contains(&bytes.len()), "{} bytes", bytes.len());
         prop_assert_eq!(Claim::decode(&bytes), Some(claim));
     }
 
@@ -131,8 +141,8 @@ fn flags_that_nobody_knows_are_no_claim() {
             let mut bytes = bytes.clone();
             bytes[0] = *flags;
             // Enough for every field that a flag can announce.
-            (0..=23).any(|more| {
-                let longer = [&bytes[..], &[0; 23][..more]].concat();
+            (0..=29).any(|more| {
+                let longer = [&bytes[..], &[0; 29][..more]].concat();
                 Claim::decode(&longer).is_some()
             })
         })
@@ -173,4 +183,28 @@ fn a_position_on_a_timeline_that_has_ended_is_not_told_as_one_on_the_next() {
     );
     let later = on(1, Some(900)).merge(on(2, Some(100)));
     assert_eq!(later, on(2, Some(100)), "all that is kept lies below");
+}
+
+#[test]
+fn a_later_claim_does_not_excuse_a_break_after_an_earlier_read() {
+    let claim = |issued: u64, read: Option<ReadFrom>| {
+        let mut claim = Claim::new(
+            SystemId::new(1),
+            Timeline::new(1),
+            WallTime::from_millis(issued),
+        );
+        claim.read = read;
+        claim
+    };
+    let early = claim(10, read_on((5, 10)));
+    for later in [claim(90, None), claim(90, read_on((5, 90)))] {
+        for merged in [early.merge(later), later.merge(early)] {
+            assert_eq!(
+                merged.read,
+                read_on((5, 10)),
+                "it has to have run since then"
+            );
+            assert_eq!(merged.issued, WallTime::from_millis(90));
+        }
+    }
 }

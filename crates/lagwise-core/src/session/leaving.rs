@@ -223,7 +223,9 @@ impl Session {
             beyond: self.trail.beyond || open || self.open_primary_reads > 0,
             uncaptured: self.trail.uncaptured || self.trail.inherited || open,
             unsettled_until: waited_out,
-            read: self.reads_elsewhere().then(|| self.read_from(snapshot)),
+            read: self
+                .reads_elsewhere()
+                .then(|| self.read_from(snapshot, wall)),
             ..Claim::new(system, timeline?, wall)
         };
         Some(self.before_promotion(claim, position, snapshot))
@@ -275,12 +277,12 @@ impl Session {
         self.trail.read || self.open_reads > 0
     }
 
-    fn read_from(&self, snapshot: &Snapshot) -> ReadFrom {
+    fn read_from(&self, snapshot: &Snapshot, wall: WallTime) -> ReadFrom {
         let seen = self.floor.seen.and_then(|seen| {
             let node = snapshot.node(seen.node)?;
             (node.incarnation == seen.incarnation).then_some(node.started?)
         });
-        seen.map_or(ReadFrom::Several, ReadFrom::Server)
+        seen.map_or(ReadFrom::Several, |started| ReadFrom::Server(started, wall))
     }
 }
 

@@ -107,10 +107,12 @@ impl Keys {
     }
 
     /// How long a token is good.
+    #[cfg(feature = "tower")]
     pub(crate) const fn kept_for(&self) -> Duration {
         self.max_age
     }
 
+    #[cfg(feature = "tower")]
     /// How soon a token that says nothing new is renewed, lest it grow too old in use.
     pub(crate) fn renew_after(&self) -> Duration {
         self.max_age / 4

@@ -74,8 +74,9 @@ use crate::session::{Renewal, Session};
 /// # To whom
 ///
 /// Both services share the keys and the cluster. A token tells who receives it where the primary
-/// stands, and can be used by it: put the layer on clients of your own services only. If one of them
-/// is not to see positions, use `Keys::encrypted` (feature `encryption`).
+/// stands: put the layer on clients of your own services only, and remember that a client which follows
+/// redirects takes the header along. Where somebody else may see it, use `Keys::encrypted` (feature
+/// `encryption`).
 ///
 /// Commit first, and call then: while a write of the session is open, the token says that it may still
 /// take effect, and keeps the called service's reads on the primary.

@@ -24,6 +24,7 @@ local function parse(text)
     lsn = take(LSN, 8),
     unsettled = take(UNSETTLED, 7),
     read = take(READ, 8),
+    read_at = take(READ, 6),
     several = has(SEVERAL),
     beyond = has(BEYOND),
     uncaptured = has(UNCAPTURED),
@@ -48,7 +49,7 @@ local function print(claim)
   flag(claim.beyond, BEYOND)
   flag(claim.uncaptured, UNCAPTURED)
   return string.char(flags) .. claim.system .. claim.timeline .. claim.issued
-    .. (claim.lsn or '') .. (claim.unsettled or '') .. (claim.read or '')
+    .. (claim.lsn or '') .. (claim.unsettled or '') .. (claim.read or '') .. (claim.read and claim.read_at or '')
 end
 
 -- The order of two numbers of the same length, of which the first may be less, equal or greater.
@@ -67,6 +68,13 @@ local function greater(one, other)
     return one or other
   end
   return order(other, one) > 0 and other or one
+end
+
+local function less(one, other)
+  if not one or not other then
+    return one or other
+  end
+  return order(other, one) < 0 and other or one
 end
 
 local function merge(kept, new)
@@ -88,6 +96,7 @@ local function merge(kept, new)
     lsn = not ended and farther.lsn,
     unsettled = greater(kept.unsettled, new.unsettled),
     read = not several and (kept.read or new.read),
+    read_at = not several and less(kept.read_at, new.read_at),
     several = several,
     beyond = kept.beyond or new.beyond or ended,
     uncaptured = kept.uncaptured or new.uncaptured or ended,

@@ -18,7 +18,7 @@ fn claim() -> Claim {
     let mut claim = Claim::new(SystemId::new(77), Timeline::new(3), NOW);
     claim.lsn = Some(Lsn::new(0x10_0000_0000));
     claim.beyond = true;
-    claim.read = Some(ReadFrom::Server(ServerStart::new(5)));
+    claim.read = Some(ReadFrom::Server(ServerStart::new(5), NOW));
     claim
 }
 
