@@ -5,7 +5,7 @@
 //! not, what it says is not all there was. And an instance that could not reach it, or could not keep
 //! something, does not trust it for as long either, and says so to the others as soon as it can.
 //!
-//! How a connection is kept is [`line`]'s business, when to try again is [`circuit`]'s, and whom to
+//! How a connection is kept is [`line`](mod@line)'s business, when to try again is [`circuit`]'s, and whom to
 //! believe is [`doubt`]'s.
 
 mod circuit;
