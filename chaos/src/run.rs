@@ -110,7 +110,7 @@ fn terms(plan: &Plan, phases: &[Phase]) -> Terms {
     Terms {
         deadline: plan.deadline,
         bound: Some(plan.max_lag),
-        reports_loss: plan.service.reports_loss(),
+        reports_loss: true,
         floor: healthy.map(|phase| Floor {
             percent: FLOOR,
             from: phase.from,

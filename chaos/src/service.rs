@@ -29,12 +29,6 @@ impl Service {
     pub const fn fails_on_request(self) -> bool {
         matches!(self, Self::Naive)
     }
-
-    /// Whether it tells a session of what a failover may have lost.
-    #[must_use]
-    pub const fn reports_loss(self) -> bool {
-        matches!(self, Self::Naive)
-    }
 }
 
 /// What a service is told; the flags are those of `axum-notes`.

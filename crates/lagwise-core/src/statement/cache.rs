@@ -74,7 +74,7 @@ impl Verdicts {
     }
 
     /// [`Verdicts::put`] that says whether the text was unknown. Of several threads that insert a
-    /// text at once, one hears that it was.
+    /// text at once, one hears that it was, as long as its line has room.
     #[must_use]
     pub fn insert(&self, sql: &str, verdict: Verdict) -> bool {
         let hash = self.hash(sql);
@@ -88,18 +88,27 @@ impl Verdicts {
                 known.store(word, Ordering::Relaxed);
                 return false;
             }
-            let empty = line.iter().find(|word| held(word) & VERDICT == 0);
-            let Some(place) = empty.or_else(|| line.get(victim(hash))) else {
-                break;
-            };
+            let empty = line.iter().position(|word| held(word) & VERDICT == 0);
+            let at = empty.unwrap_or_else(|| victim(hash));
+            let Some(place) = line.get(at) else { break };
             let before = held(place);
-            if !of_this_text(before)
+            let placed = !of_this_text(before)
                 && place
                     .compare_exchange(before, word, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
-            {
-                break;
+                    .is_ok();
+            if !placed {
+                continue;
             }
+            // Who took an earlier place, after it was looked for here, was first. That place was seen
+            // to be taken, so what it holds is seen as well.
+            let first = line[..at].iter().any(|word| of_this_text(held(word)));
+            if empty.is_some() && first {
+                place
+                    .compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed)
+                    .ok();
+                return false;
+            }
+            break;
         }
         true
     }
