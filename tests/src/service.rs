@@ -51,6 +51,10 @@ pub fn service(
             get(show).layer(RulesLayer::new(db).reads(ReadOptions::primary())),
         )
         .route("/late/{id}", get(show_late))
+        .route(
+            "/late-primary/{id}",
+            get(show_late).layer(RulesLayer::new(db).reads(ReadOptions::primary())),
+        )
         .route("/checked/{id}", put(write_through_a_reader))
         .route("/nothing", get(async || "nothing"))
         .layer(layer)

@@ -182,6 +182,12 @@ impl Session {
         self.open_primary_reads += 1;
     }
 
+    /// The read on the primary is one that wanted a replica: the next one is to find one, so it is worth
+    /// knowing where the primary stands.
+    pub fn fall_back(&mut self) {
+        self.trail.fell_back = true;
+    }
+
     /// A read on the primary ends: it may have seen every commit that could be seen there before
     /// `now`.
     pub fn close_primary_read(&mut self, now: Instant) {

@@ -254,6 +254,24 @@ impl<DB: Backend> RouterBuilder<DB> {
         }))
     }
 
+    /// Tokens that are not good for as long as a replica may lag: whoever comes back after that would
+    /// read less than it wrote.
+    fn short_lived(&self, keys: &Keys) -> Option<String> {
+        let policy = &self.policy;
+        let (setting, lag) = if policy.min_in_rotation > 0 {
+            ("lag_ceiling", policy.lag_ceiling)
+        } else {
+            ("max_lag", policy.max_lag)
+        };
+        (keys.kept_for() < lag).then(|| {
+            format!(
+                "the keys' max_age is {:?}, but {setting} lets a replica lag by {lag:?}: whoever came \
+                 back after that would read less than it wrote; raise the one or lower the other",
+                keys.kept_for()
+            )
+        })
+    }
+
     /// What is wrong with the nodes and the budget, apart from each other.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -273,6 +291,7 @@ impl<DB: Backend> RouterBuilder<DB> {
                 self.nodes.len()
             ));
         }
+        faults.extend(self.keys.as_ref().and_then(|keys| self.short_lived(keys)));
         faults.extend(self.names.iter().map(NameError::to_string));
         if self.catalog_interval < Duration::from_secs(1) {
             faults.push(format!(

@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
-use lagwise::tower::SessionLayer;
-use lagwise::{Keys, PgRouter};
+use lagwise::tower::{RulesLayer, SessionLayer};
+use lagwise::{Keys, PgRouter, ReadOptions, RouterBuilder};
 use lagwise_testkit::Cluster;
 use lagwise_tests::cluster::{PATIENCE, router, settle, start};
 use lagwise_tests::observe::until;
-use lagwise_tests::service::{NOTES, SECRET, Visitor, keyed, service};
+use lagwise_tests::service::{NOTES, Visitor, keyed, service};
 use lagwise_tests::{Outcome, fail};
 use sqlx::Postgres;
 
@@ -289,12 +289,149 @@ async fn a_layer_without_keys_is_refused_with_the_way_out() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_inner_layer_of_the_same_router_leaves_the_session_to_the_outer_one() -> Outcome {
+async fn an_inner_layer_adds_its_rules_and_leaves_the_telling_to_the_outer_one() -> Outcome {
     let cluster = start(1, NOTES).await?;
     let db = settle(keyed(router(&cluster)), 1).await?;
-    let app = service(&db, |layer| layer)?.layer(SessionLayer::new(db.clone())?);
+    let strict = service(&db, SessionLayer::read_only_methods)?;
+    let app = strict.layer(SessionLayer::new(db.clone())?);
     let mut visitor = Visitor::with_cookies();
     let written = visitor.send(&app, "PUT /notes/1", "x").await?;
     same("one token", written.cookies(), 1)?;
-    same("of all", SECRET.len() >= 32, true)
+    let refused = visitor.send(&app, "GET /visits/1", "").await?;
+    same(
+        "the inner one refuses",
+        refused.status,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_outside_of_the_layer_do_not_keep_it_from_telling() -> Outcome {
+    let cluster = start(1, NOTES).await?;
+    let db = settle(keyed(router(&cluster)), 1).await?;
+    let app = service(&db, |layer| layer)?;
+    let app = app.layer(RulesLayer::new(&db).reads(ReadOptions::primary()));
+    let mut visitor = Visitor::with_cookies();
+    let written = visitor.send(&app, "PUT /notes/1", "x").await?;
+    same("one token", written.cookies(), 1)?;
+    let read = visitor.read(&app, 1).await?;
+    same("under the rules", read.text, "1 p asked".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_hold_for_what_is_read_while_a_body_is_sent() -> Outcome {
+    let (cluster, instances) = instances(1, 1, |layer| layer).await?;
+    cluster.replica(0).freeze_replay()?;
+    let app = &instances[0].1;
+    Visitor::with_cookies().write(app, 1).await?;
+    let mut stranger = Visitor::with_cookies();
+    let read = stranger.send(app, "GET /late-primary/1", "").await?;
+    same("what the primary has", read.text, "1 true".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_in_goes_on_with_what_was_written_before() -> Outcome {
+    let (cluster, instances) = instances(1, 1, |layer| {
+        layer.bind(|parts| Some(parts.headers.get("x-user")?.to_str().ok()?.to_owned()))
+    })
+    .await?;
+    cluster.replica(0).pause_replay().await?;
+    let app = &instances[0].1;
+    let mut visitor = Visitor::with_cookies();
+    visitor.write(app, 1).await?;
+    visitor.extra = vec![("x-user", "ann".to_owned())];
+    same("the version", visitor.read(app, 1).await?.version()?, 1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_header_of_a_request_keeps_its_answer_from_being_private() -> Outcome {
+    let (_cluster, instances) = instances(1, 1, |layer| layer).await?;
+    for kind in [
+        "application/grpc",
+        "application/grpc-web",
+        "application/grpcx",
+    ] {
+        let mut visitor = Visitor::with_header();
+        visitor.extra = vec![("content-type", kind.to_owned())];
+        let read = visitor.read(&instances[0].1, 1).await?;
+        same("a token", read.has_token(), true)?;
+        let control = read.headers.get(CACHE_CONTROL).map(|value| value.to_str());
+        same("private", control.transpose()?, Some("private"))?;
+    }
+    Ok(())
+}
+
+/// A visitor who has written, over replicas that are late by more than a read waits, reads on one of
+/// them after a while, and not on the primary for ever.
+async fn leaves_the_primary(db: RouterBuilder<Postgres>, cluster: &Cluster) -> Outcome {
+    let db = settle(keyed(db).max_lag(Duration::from_secs(30)), 1).await?;
+    let app = service(&db, |layer| layer)?;
+    let late = Duration::from_millis(150);
+    cluster.replica(0).set_apply_delay(late).await?;
+    let mut visitor = Visitor::with_cookies();
+    visitor.write(&app, 1).await?;
+    let first = visitor.read(&app, 1).await?;
+    same("at first", first.text, "1 p behind_floor".to_owned())?;
+    // Somebody else writes on and on, so that the replica is late all the time.
+    let stop = tokio::sync::Notify::new();
+    let others = async {
+        let mut other = Visitor::with_cookies();
+        loop {
+            tokio::select! {
+                written = other.write(&app, 2) => drop(written?),
+                () = stop.notified() => return Ok::<_, Box<dyn std::error::Error + Send + Sync>>(()),
+            }
+        }
+    };
+    let visits = async {
+        let left = until("a replica serves", PATIENCE, async || {
+            // As a person does, it takes its time.
+            tokio::time::sleep(late * 2).await;
+            Ok(visitor.read(&app, 1).await?.node() == "r1")
+        })
+        .await;
+        stop.notify_one();
+        left
+    };
+    let (wrote, left) = tokio::join!(others, visits);
+    wrote?;
+    left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_fell_back_does_not_keep_the_next_ones_on_the_primary() -> Outcome {
+    let cluster = start(1, NOTES).await?;
+    leaves_the_primary(router(&cluster), &cluster).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_not_captured_does_not_either() -> Outcome {
+    let cluster = start(1, NOTES).await?;
+    let db = settle(keyed(router(&cluster)).max_lag(Duration::from_secs(30)), 1).await?;
+    let hasty = router(&cluster).policy(|policy| policy.capture_timeout = Duration::from_millis(1));
+    let hasty = settle(keyed(hasty).max_lag(Duration::from_secs(30)), 1).await?;
+    let apps = [
+        service(&hasty, |layer| layer)?,
+        service(&db, |layer| layer)?,
+    ];
+    cluster
+        .replica(0)
+        .set_apply_delay(Duration::from_millis(150))
+        .await?;
+    let mut visitor = Visitor::with_cookies();
+    cluster
+        .primary()
+        .client_wire()
+        .delay(Duration::from_millis(5));
+    visitor.write(&apps[0], 1).await?;
+    cluster.primary().client_wire().heal();
+    until("a replica serves", PATIENCE, async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cluster
+            .primary()
+            .execute("update notes set body = 'on and on'")
+            .await?;
+        Ok(visitor.read(&apps[1], 1).await?.text == "1 r1 eligible")
+    })
+    .await
 }

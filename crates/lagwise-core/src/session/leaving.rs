@@ -32,6 +32,8 @@ pub(super) struct Trail {
     /// What was written, or seen on the primary, that neither the position nor the replica last read
     /// from is known to have.
     pub(super) beyond: bool,
+    /// Some of that was read there because no replica had what it needed.
+    pub(super) fell_back: bool,
     /// What was read on replicas and is not below the position.
     pub(super) read: bool,
     /// When the last write ended.
@@ -65,9 +67,12 @@ pub enum Voided {
 impl Session {
     /// Takes up what a token says, at `now`.
     pub fn take_up(&mut self, claim: &Claim, snapshot: &Snapshot, now: Instant, wall: WallTime) {
+        self.take_up_both_timelines(claim, snapshot, now);
         self.merge(claim.floor(snapshot, now, wall));
         let trail = &mut self.trail;
         if claim.uncaptured {
+            // Its next token is to take the place of this one.
+            trail.wrote |= claim.beyond;
             trail.inherited = true;
             // When it was written is not known here, but that was before now.
             trail.last_write = trail.last_write.max(Some(now));
@@ -78,6 +83,20 @@ impl Session {
         trail.lost |= claim.may_be_lost(snapshot);
         trail.told = self.floor.seen;
         trail.issued = trail.issued.max(Some(claim.issued));
+    }
+
+    /// Of two positions the later one is kept. Where one of them is on a timeline that this monitor has
+    /// not seen, nobody can say yet what became of the other.
+    fn take_up_both_timelines(&mut self, claim: &Claim, snapshot: &Snapshot, now: Instant) {
+        let Some(held) = self.floor.position else {
+            return;
+        };
+        let unseen = snapshot.timeline < Some(held.timeline.max(claim.timeline));
+        if unseen && held.timeline != claim.timeline {
+            self.merge(Floor::as_of(now));
+            self.trail.inherited = true;
+            self.trail.last_write = self.trail.last_write.max(Some(now));
+        }
     }
 
     /// [`Session::take_up`] of a token that the session's client does not have: a service that was
@@ -154,10 +173,15 @@ impl Session {
         self.trail.lost || self.trail.last_write.is_some_and(lost)
     }
 
-    /// Whether a write has ended whose position nobody has asked for yet.
+    /// Whether a write has ended, or a read has fallen back to the primary, after nobody has asked
+    /// where the primary stands.
+    ///
+    /// Without a position, whoever goes on with the session looks for a replica that has everything
+    /// up to then: while replicas lag by more than a read waits, none has, and the read falls back
+    /// again.
     #[must_use]
     pub const fn is_uncaptured(&self) -> bool {
-        self.trail.uncaptured
+        self.trail.uncaptured || (self.trail.beyond && self.trail.fell_back)
     }
 
     /// Whether writes are open, all of which are being asked when they ended.
@@ -172,6 +196,7 @@ impl Session {
         let covers = |instant: Option<Instant>| instant.is_none_or(|instant| instant <= sent);
         if covers(self.floor.written) {
             self.trail.beyond = false;
+            self.trail.fell_back = false;
             self.trail.uncaptured = false;
         }
         if covers(self.floor.read) && self.open_reads == 0 {

@@ -361,7 +361,8 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Reads from the primary: within its budget, unless the caller asked for it or there is no
     /// replica that could have served.
     async fn primary(&mut self, reason: Reason) -> Result<ReadConnection<DB>, Error> {
-        let permit = if matches!(reason, Reason::Asked | Reason::NoReplica) {
+        let fallback = !matches!(reason, Reason::Asked | Reason::NoReplica);
+        let permit = if !fallback {
             None
         } else {
             Some(self.shared.purse.spend(self.deadline).await.map_err(|_| {
@@ -373,7 +374,8 @@ impl<'a, DB: Backend> Search<'a, DB> {
         self.place = None;
         let node = primary(self.shared).map_err(|error| self.last_error.take().unwrap_or(error))?;
         let leased = connect(self.shared, &node).await?;
-        let read = self.session.as_ref().map(SessionState::open_primary_read);
+        let read = self.session.as_ref();
+        let read = read.map(|session| session.open_primary_read(fallback));
         let route = self.route(&leased, Role::Primary, reason, Duration::ZERO);
         Ok(ReadConnection::on_primary(
             leased.lease,

@@ -61,8 +61,13 @@ impl SessionState {
     }
 
     /// Opens a read on the primary.
-    pub(crate) fn open_primary_read(self: &Arc<Self>) -> OpenRead {
-        self.core().open_primary_read();
+    pub(crate) fn open_primary_read(self: &Arc<Self>, fallback: bool) -> OpenRead {
+        let mut core = self.core();
+        core.open_primary_read();
+        if fallback {
+            core.fall_back();
+        }
+        drop(core);
         OpenRead {
             state: Arc::clone(self),
             on_primary: true,

@@ -5,6 +5,7 @@ use lagwise_core::Claim;
 use super::Session;
 use crate::backend::Backend;
 use crate::clock;
+use crate::token::{Token, TokenFault};
 
 /// What there is to tell a session's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,20 @@ pub(crate) enum Renewal {
 }
 
 impl<DB: Backend> Session<DB> {
+    /// Takes up what a client has sent who is known as `binding` by now. What it was given before it
+    /// was known is bound to nobody.
+    pub(crate) fn take_up_of_client(
+        &self,
+        token: &Token,
+        binding: Option<&str>,
+    ) -> Result<(), TokenFault> {
+        let keys = self.router().shared().keys.as_ref();
+        let is_forged =
+            |binding| keys.is_some_and(|keys| keys.open(token, binding) == Err(TokenFault::Forged));
+        let binding = binding.filter(|binding| !is_forged(Some(*binding)) || is_forged(None));
+        self.take_up(token, binding)
+    }
+
     /// What there is to tell a service that is called in the session, whatever its client knows.
     pub(crate) fn errand(&self) -> Renewal {
         let core = self.state.core();

@@ -107,7 +107,6 @@ impl Keys {
     }
 
     /// How long a token is good.
-    #[cfg(feature = "tower")]
     pub(crate) const fn kept_for(&self) -> Duration {
         self.max_age
     }

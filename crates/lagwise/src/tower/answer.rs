@@ -50,6 +50,10 @@ pub(super) fn make_private(headers: &mut HeaderMap, depends_on: &[&str]) {
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(CACHE_CONTROL, value);
     }
+    // A cache that is told by these (RFC 9213) would not look at the other.
+    for targeted in ["cdn-cache-control", "surrogate-control"] {
+        drop_header(headers, &HeaderName::from_static(targeted));
+    }
     let varies = names(headers);
     if varies.iter().any(|name| name == "*") {
         return;

@@ -14,11 +14,12 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::answer::{drop_header, put_header};
-use super::future::renew;
+use super::future::{leave, renew};
 use super::layer::Visit;
 use crate::ambient::{Ambient, entered, sync_scope};
 use crate::backend::Backend;
 use crate::session::{Renewal, Session};
+use crate::store::SessionStore;
 
 pin_project! {
     /// A body in a session.
@@ -35,15 +36,16 @@ pin_project! {
 struct Trailing<DB: Backend> {
     session: Session<DB>,
     binding: Option<String>,
-    header: HeaderName,
+    header: Option<HeaderName>,
+    kept: Option<(Arc<dyn SessionStore>, String)>,
 }
 
 impl<R, DB: Backend> SessionBody<R, DB> {
     /// A body whose session is an outer layer's business.
-    pub(super) fn passed_on(inner: R) -> Self {
+    pub(super) fn passed_on(inner: R, ambient: Arc<Ambient>) -> Self {
         Self {
             inner,
-            ambient: None,
+            ambient: Some(ambient),
             trailing: None,
             held: None,
         }
@@ -51,11 +53,11 @@ impl<R, DB: Backend> SessionBody<R, DB> {
 
     pub(super) fn of_visit(inner: R, visit: Visit<DB>, grpc: bool) -> Self {
         let ambient = Some(entered(&visit.session));
-        let header = visit.settings.header.clone().filter(|_| grpc);
-        let trailing = header.map(|header| Trailing {
+        let trailing = grpc.then(|| Trailing {
+            header: visit.settings.header.clone(),
             session: visit.session,
             binding: visit.binding,
-            header,
+            kept: visit.kept,
         });
         Self {
             inner,
@@ -67,22 +69,21 @@ impl<R, DB: Backend> SessionBody<R, DB> {
 }
 
 impl<DB: Backend> Trailing<DB> {
-    /// Puts a token into the trailers, if there is anything to tell.
+    /// Puts a token into the trailers, if there is anything to tell and no store that keeps it.
     fn put(&self, trailers: &mut HeaderMap) {
-        drop_header(trailers, &self.header);
-        if self.session.renewal() == Renewal::None {
+        let Some(header) = &self.header else { return };
+        drop_header(trailers, header);
+        if self.kept.is_some() || self.session.renewal() == Renewal::None {
             return;
         }
         if let Some((token, _)) = renew(&self.session, self.binding.as_deref()) {
-            put_header(trailers, &self.header, &token);
+            put_header(trailers, header, &token);
         }
     }
 
     /// What has to be waited for before they can go.
-    fn capture(&self) -> Option<BoxFuture<'static, ()>> {
-        let session = self.session.clone();
-        (session.renewal() == Renewal::Captured)
-            .then(|| -> BoxFuture<'static, ()> { Box::pin(async move { session.capture().await }) })
+    fn leave(&self) -> Option<BoxFuture<'static, ()>> {
+        leave(&self.session, self.kept.as_ref())
     }
 }
 
@@ -112,7 +113,7 @@ impl<R: Body, DB: Backend> Body for SessionBody<R, DB> {
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             };
-            let Some(capture) = trailing.capture() else {
+            let Some(capture) = trailing.leave() else {
                 trailing.put(&mut trailers);
                 return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
             };
@@ -143,7 +144,12 @@ impl<R: Body, DB: Backend> Body for SessionBody<R, DB> {
 
 impl<R: Default, DB: Backend> Default for SessionBody<R, DB> {
     fn default() -> Self {
-        Self::passed_on(R::default())
+        Self {
+            inner: R::default(),
+            ambient: None,
+            trailing: None,
+            held: None,
+        }
     }
 }
 

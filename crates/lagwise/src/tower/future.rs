@@ -18,9 +18,10 @@ use super::answer::{drop_header, is_public, make_private, put_cookie, put_header
 use super::body::SessionBody;
 use super::carrier::is_grpc;
 use super::layer::Visit;
-use crate::ambient::{self, Scoped};
+use crate::ambient::{self, Ambient, Scoped};
 use crate::backend::Backend;
 use crate::session::{Renewal, Session};
+use crate::store::SessionStore;
 use crate::token::Token;
 
 pin_project! {
@@ -53,7 +54,8 @@ pin_project! {
         /// The handler runs in a session that an outer layer has opened.
         PassedOn {
             #[pin]
-            handler: F,
+            handler: Scoped<F>,
+            ambient: Arc<Ambient>,
         },
         /// The handler has answered, and the session's last write is being found out.
         Leaving {
@@ -68,9 +70,18 @@ where
     S: Service<Request<B>>,
     DB: Backend,
 {
-    pub(super) fn passed_on(handler: S::Future) -> Self {
+    pub(super) fn passed_on(
+        session: &Session<DB>,
+        call: impl FnOnce(Request<B>) -> S::Future,
+        request: Request<B>,
+    ) -> Self {
+        let ambient = ambient::entered(session);
+        let handler = ambient::sync_scope(Arc::clone(&ambient), || call(request));
         Self {
-            state: State::PassedOn { handler },
+            state: State::PassedOn {
+                handler: ambient::scope(session, handler),
+                ambient,
+            },
         }
     }
 
@@ -128,14 +139,16 @@ where
                     let (mut service, request, visit) = ready!(take(call));
                     run(visit, || service.call(request))
                 }
-                StateProjected::PassedOn { handler } => {
+                StateProjected::PassedOn { handler, ambient } => {
                     let answer = ready!(handler.poll(context));
-                    return Poll::Ready(answer.map(|answer| answer.map(SessionBody::passed_on)));
+                    let ambient = Arc::clone(ambient);
+                    let body = |body| SessionBody::passed_on(body, ambient);
+                    return Poll::Ready(answer.map(|answer| answer.map(body)));
                 }
                 StateProjected::Running { handler, visit } => {
                     let answer = ready!(handler.poll(context));
                     let visit = ready!(take(visit));
-                    match leave(&visit) {
+                    match leave(&visit.session, visit.kept.as_ref()) {
                         None => return Poll::Ready(answer.map(|answer| finish(answer, visit))),
                         Some(leaving) => State::Leaving {
                             leaving,
@@ -159,17 +172,22 @@ fn take<T>(held: &mut Option<T>) -> Poll<T> {
     held.take().map_or(Poll::Pending, Poll::Ready)
 }
 
-/// What has to be waited for before a response can go.
-fn leave<DB: Backend>(visit: &Visit<DB>) -> Option<BoxFuture<'static, ()>> {
-    let session = visit.session.clone();
-    match (session.renewal(), &visit.kept) {
+/// What has to be waited for before a response, or its trailers, can go.
+pub(super) fn leave<DB: Backend>(
+    session: &Session<DB>,
+    kept: Option<&(Arc<dyn SessionStore>, String)>,
+) -> Option<BoxFuture<'static, ()>> {
+    let session = session.clone();
+    match (session.renewal(), kept) {
         (Renewal::None, _) | (Renewal::Known | Renewal::Reads, None) => None,
         (Renewal::Captured, None) => Some(Box::pin(async move { session.capture().await })),
         (_, Some((store, key))) => {
             let (store, key) = (Arc::clone(store), key.clone());
-            Some(Box::pin(
-                async move { session.remember(&*store, &key).await },
-            ))
+            Some(Box::pin(async move {
+                session.remember(&*store, &key).await;
+                // Its client is told of nothing, so that what is kept is all there was to tell.
+                session.tell();
+            }))
         }
     }
 }
@@ -207,12 +225,10 @@ fn finish<R, DB: Backend>(
             };
             put_cookie(headers, name, &token, keep);
         }
-        if !grpc {
-            let header = settings.header.as_ref().map(http::HeaderName::as_str);
-            let cookie = settings.cookies.as_ref().map(|_| "cookie");
-            let depends_on: Vec<&str> = cookie.into_iter().chain(header).collect();
-            make_private(headers, &depends_on);
-        }
+        let header = settings.header.as_ref().map(http::HeaderName::as_str);
+        let cookie = settings.cookies.as_ref().map(|_| "cookie");
+        let depends_on: Vec<&str> = cookie.into_iter().chain(header).collect();
+        make_private(headers, &depends_on);
     }
     answer.map(|body| SessionBody::of_visit(body, visit, grpc))
 }

@@ -21,6 +21,7 @@ use crate::observe;
 use crate::options::ReadOptions;
 use crate::router::Router;
 use crate::session::Session;
+use crate::shared::RouterId;
 use crate::store::SessionStore;
 
 /// Runs every request in the session of whoever sent it.
@@ -66,6 +67,10 @@ impl Cookies {
 
 impl<DB: Backend> SessionLayer<DB> {
     /// A layer over a router that has [`Keys`](crate::Keys).
+    ///
+    /// Timeouts and whatever catches panics go inside of it, so that a handler which was given up still
+    /// has its session told of what it wrote. One layer inside of another of the same router adds
+    /// what it asks of reads and writes; how a session travels is the outer one's business.
     ///
     /// # Errors
     /// If the router has no keys.
@@ -123,7 +128,7 @@ impl<DB: Backend> SessionLayer<DB> {
 
     /// Binds tokens to a name that is found in the request, such as that of the user whom an outer
     /// layer has let in: a token that was made for somebody else is none. A request without a name
-    /// takes and gives tokens that are bound to nobody.
+    /// takes and gives tokens that are bound to nobody; whoever signs in goes on with those.
     #[must_use]
     pub fn bind(self, name: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         self.with(|settings| settings.bind = Some(Arc::new(name)))
@@ -212,10 +217,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let Some(visit) = self.settings.open(&parts) else {
+        let id = self.settings.router.id();
+        let opened = parts.extensions.get_or_insert_default::<Opened>();
+        if opened.0.contains(&id) {
+            let session = self.settings.ruled(&parts);
+            parts.extensions.insert(session.clone());
             let request = Request::from_parts(parts, body);
-            return SessionFuture::passed_on(self.inner.call(request));
-        };
+            return SessionFuture::passed_on(&session, |request| self.inner.call(request), request);
+        }
+        opened.0.push(id);
+        let visit = self.settings.open(&parts);
         parts.extensions.insert(visit.session.clone());
         let request = Request::from_parts(parts, body);
         if visit.kept.is_none() {
@@ -228,6 +239,10 @@ where
     }
 }
 
+/// The routers whose sessions a layer has opened for a request, and tells its client of.
+#[derive(Clone, Default)]
+struct Opened(Vec<RouterId>);
+
 /// A request's stay in its session.
 pub(super) struct Visit<DB: Backend> {
     pub(super) session: Session<DB>,
@@ -239,18 +254,14 @@ pub(super) struct Visit<DB: Backend> {
 }
 
 impl<DB: Backend> Settings<DB> {
-    /// Opens the session of a request; none where an outer layer of the same router has.
-    fn open(self: &Arc<Self>, parts: &Parts) -> Option<Visit<DB>> {
-        let outer = parts.extensions.get::<Session<DB>>();
-        if outer.is_some_and(|outer| outer.router().id() == self.router.id()) {
-            return None;
-        }
+    /// Opens the session of a request.
+    fn open(self: &Arc<Self>, parts: &Parts) -> Visit<DB> {
         let binding = self.bind.as_ref().and_then(|name| name(parts));
         let kept = self
             .store
             .as_ref()
             .and_then(|(store, key)| Some((Arc::clone(store), key(parts)?)));
-        let session = self.ruled(&self.router.session(), parts);
+        let session = self.ruled(parts);
         let header = self.header.as_ref();
         for token in tokens(&parts.headers, self.cookies.as_ref(), header)
             .into_iter()
@@ -258,21 +269,27 @@ impl<DB: Backend> Settings<DB> {
         {
             match token {
                 // Why it is no good is counted there.
-                Ok(token) => drop(session.take_up(&token, binding.as_deref()).ok()),
+                Ok(token) => drop(session.take_up_of_client(&token, binding.as_deref()).ok()),
                 Err(fault) => observe::token_received(Err(fault)),
             }
         }
-        Some(Visit {
+        Visit {
             session,
             settings: Arc::clone(self),
             binding,
             grpc: is_grpc(&parts.headers),
             kept,
-        })
+        }
     }
 
-    fn ruled(&self, session: &Session<DB>, parts: &Parts) -> Session<DB> {
-        let mut session = session.with_reads(self.reads);
+    /// The session that a request is in already, or a new one, under the rules of this layer.
+    fn ruled(&self, parts: &Parts) -> Session<DB> {
+        let outer = parts.extensions.get::<Session<DB>>();
+        let outer = outer.filter(|outer| outer.router().id() == self.router.id());
+        let mut session = outer.map_or_else(
+            || self.router.session().with_reads(self.reads),
+            |outer| outer.with_reads(self.reads),
+        );
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
         if self.read_only_methods && reads.contains(&parts.method) {
             session = session.read_only();
@@ -280,7 +297,9 @@ impl<DB: Backend> Settings<DB> {
         let limits = [
             self.time_limit,
             parts.extensions.get::<TimeLeft>().map(|left| left.0),
-            grpc_timeout(&parts.headers),
+            is_grpc(&parts.headers)
+                .then(|| grpc_timeout(&parts.headers))
+                .flatten(),
         ];
         match limits.into_iter().flatten().min() {
             Some(limit) => session.with_deadline(limit),

@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::Request;
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::ambient::{self, Scoped};
+use super::body::SessionBody;
+use crate::ambient::{self, Ambient, Scoped};
 use crate::backend::Backend;
 use crate::options::ReadOptions;
 use crate::router::Router;
@@ -100,14 +103,14 @@ pub struct RulesService<S, DB: Backend> {
     rules: RulesLayer<DB>,
 }
 
-impl<S, B, DB> Service<Request<B>> for RulesService<S, DB>
+impl<S, B, R, DB> Service<Request<B>> for RulesService<S, DB>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<R>>,
     DB: Backend,
 {
-    type Response = S::Response;
+    type Response = Response<SessionBody<R, DB>>;
     type Error = S::Error;
-    type Future = RulesFuture<S::Future>;
+    type Future = RulesFuture<S::Future, DB>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -116,10 +119,12 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let session = self.rules.ruled(request.extensions().get());
         request.extensions_mut().insert(session.clone());
-        let call = || self.inner.call(request);
-        let handler = ambient::sync_scope(ambient::entered(&session), call);
+        let ambient = ambient::entered(&session);
+        let handler = ambient::sync_scope(Arc::clone(&ambient), || self.inner.call(request));
         RulesFuture {
             handler: ambient::scope(&session, handler),
+            ambient,
+            database: PhantomData,
         }
     }
 }
@@ -127,17 +132,27 @@ where
 pin_project! {
     /// The future of a request under rules of its own.
     #[must_use = "a future does nothing unless it is polled"]
-    pub struct RulesFuture<F> {
+    pub struct RulesFuture<F, DB> {
         #[pin]
         handler: Scoped<F>,
+        ambient: Arc<Ambient>,
+        database: PhantomData<fn() -> DB>,
     }
 }
 
-impl<F: Future> Future for RulesFuture<F> {
-    type Output = F::Output;
+impl<F, R, E, DB> Future for RulesFuture<F, DB>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    DB: Backend,
+{
+    type Output = Result<Response<SessionBody<R, DB>>, E>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().handler.poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.handler.poll(context));
+        // What is streamed is read under the same rules.
+        let body = |body| SessionBody::passed_on(body, Arc::clone(this.ambient));
+        Poll::Ready(answer.map(|answer| answer.map(body)))
     }
 }
 
@@ -174,7 +189,7 @@ impl<S, DB: Backend> fmt::Debug for RulesService<S, DB> {
     }
 }
 
-impl<F> fmt::Debug for RulesFuture<F> {
+impl<F, DB> fmt::Debug for RulesFuture<F, DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RulesFuture").finish_non_exhaustive()
     }
