@@ -50,8 +50,8 @@
 //!
 //! * What is written while an HTTP body is being streamed comes too late for the headers, and HTTP/1
 //!   has no trailers that browsers read: finish writing before you answer.
-//! * Of two writes that a browser sends at the same time, the answer that comes last sets the cookie.
-//!   A [`SessionStore`](crate::SessionStore) by user has no such gap.
+//! * Of two writes that a browser sends at the same time, the answer that comes last sets the cookie,
+//!   and of two reads the other one. A [`SessionStore`](crate::SessionStore) by user has no such gap.
 //! * The session does not follow into spawned tasks; wrap their futures in
 //!   [`Session::scope`](crate::Session::scope).
 

@@ -30,6 +30,7 @@ mod scope;
 mod secrets;
 mod statements;
 mod stores;
+mod streamed;
 mod tokens;
 mod tokens_attacked;
 mod tokens_lost;
