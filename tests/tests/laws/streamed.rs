@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::http::{HeaderMap, Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Request, Response};
 use futures_core::future::BoxFuture;
 use http_body::{Body, Frame};
 use lagwise::tower::SessionLayer;
@@ -33,7 +33,7 @@ impl Body for Writing {
         let wrote = ready!(work.as_mut().poll(context));
         self.0 = None;
         let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", "0".parse().unwrap());
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
         Poll::Ready(Some(wrote.map(|_| Frame::trailers(trailers))))
     }
 }
