@@ -239,6 +239,7 @@ fn a_token_that_is_too_old_or_of_the_future_is_none() {
     assert_eq!(at(-60_001), Err(TokenFault::Early));
 }
 
+#[cfg(feature = "tower")]
 #[test]
 fn tokens_are_accepted_for_five_minutes_and_renewed_well_before() {
     let keys = keys(OLD);
