@@ -27,7 +27,12 @@ pub(crate) type Scoped<F> = TaskLocalFuture<Arc<Ambient>, F>;
 
 /// Runs `future` in a session.
 pub(crate) fn scope<DB: Backend, F: Future>(session: &Session<DB>, future: F) -> Scoped<F> {
-    CURRENT.scope(entered(session), future)
+    scope_in(entered(session), future)
+}
+
+/// Runs `future` in a session that was entered before.
+pub(crate) fn scope_in<F: Future>(ambient: Arc<Ambient>, future: F) -> Scoped<F> {
+    CURRENT.scope(ambient, future)
 }
 
 /// What code that runs in a session from now on sees.

@@ -86,15 +86,19 @@ impl<DB: Backend> Session<DB> {
 
     /// Takes up what the session's client has sent.
     pub(crate) fn take_up(&self, token: &Token, binding: Option<&str>) -> Result<(), TokenFault> {
-        self.open_token(token, binding, |claim| self.take_up_claim(claim))
+        self.receive(
+            |keys| keys.open(token, binding),
+            |claim| self.take_up_claim(claim),
+        )
     }
 
     /// Takes up what somebody else has sent, such as a service that was called in the session: its
     /// client is to be told as well.
     pub(crate) fn learn(&self, token: &Token, binding: Option<&str>) -> Result<(), TokenFault> {
-        self.open_token(token, binding, |claim| {
-            self.take_up_by(claim, lagwise_core::Session::take_up_news)
-        })
+        self.receive(
+            |keys| keys.open(token, binding),
+            |claim| self.take_up_by(claim, lagwise_core::Session::take_up_news),
+        )
     }
 
     /// Takes up a claim that is ours.
@@ -102,17 +106,16 @@ impl<DB: Backend> Session<DB> {
         self.take_up_by(claim, lagwise_core::Session::take_up)
     }
 
-    fn open_token(
+    pub(super) fn receive(
         &self,
-        token: &Token,
-        binding: Option<&str>,
+        open: impl FnOnce(&Keys) -> Result<Claim, TokenFault>,
         take_up: impl FnOnce(&Claim) -> Result<(), TokenFault>,
     ) -> Result<(), TokenFault> {
         let shared = self.router.shared();
-        let opened = shared.keys.as_ref().map_or_else(
-            || Err(TokenFault::UnknownKey),
-            |keys| keys.open(token, binding),
-        );
+        let opened = shared
+            .keys
+            .as_ref()
+            .map_or(Err(TokenFault::UnknownKey), open);
         let outcome = opened.and_then(|claim| take_up(&claim));
         observe::token_received(outcome);
         outcome
@@ -143,9 +146,7 @@ impl<DB: Backend> Session<DB> {
         let snapshot = shared.published.load();
         let core = self.state.core();
         let now = (clock::now(), clock::wall());
-        let claim = core.claim(&snapshot, now, shared.policy.sticky_window)?;
-        observe::token_issued(&claim);
-        Some(claim)
+        core.claim(&snapshot, now, shared.policy.sticky_window)
     }
 
     async fn seal(&self, binding: Option<&str>) -> Result<Token, Error> {

@@ -28,11 +28,13 @@ impl<DB: Backend> Session<DB> {
         token: &Token,
         binding: Option<&str>,
     ) -> Result<(), TokenFault> {
-        let keys = self.router().shared().keys.as_ref();
-        let is_forged =
-            |binding| keys.is_some_and(|keys| keys.open(token, binding) == Err(TokenFault::Forged));
-        let binding = binding.filter(|binding| !is_forged(Some(*binding)) || is_forged(None));
-        self.take_up(token, binding)
+        self.receive(
+            |keys| match keys.open(token, binding) {
+                Err(TokenFault::Forged) if binding.is_some() => keys.open(token, None),
+                opened => opened,
+            },
+            |claim| self.take_up_claim(claim),
+        )
     }
 
     /// What there is to tell a service that is called in the session, whatever its client knows.

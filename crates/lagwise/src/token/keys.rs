@@ -14,6 +14,7 @@ use super::seal::{self, Key};
 use super::{Token, TokenFault};
 use crate::clock;
 use crate::error::Error;
+use crate::observe;
 
 /// The keys that a router signs tokens with and accepts them by.
 ///
@@ -119,6 +120,7 @@ impl Keys {
 
     /// Signs a claim, for whoever is named by `binding` alone if it is given.
     pub(crate) fn sign(&self, claim: &Claim, binding: Option<&str>) -> Token {
+        observe::token_issued(claim);
         let text = if self.encrypted {
             seal::encrypt(&self.signing, &claim.encode(), binding)
         } else {

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use super::answer::{drop_header, put_header};
 use super::future::{leave, renew};
 use super::layer::Visit;
-use crate::ambient::{Ambient, entered, sync_scope};
+use crate::ambient::{Ambient, sync_scope};
 use crate::backend::Backend;
 use crate::session::{Renewal, Session};
 use crate::store::SessionStore;
@@ -52,7 +52,7 @@ impl<R, DB: Backend> SessionBody<R, DB> {
     }
 
     pub(super) fn of_visit(inner: R, visit: Visit<DB>, grpc: bool) -> Self {
-        let ambient = Some(entered(&visit.session));
+        let ambient = Some(visit.ambient);
         let trailing = grpc.then(|| Trailing {
             header: visit.settings.header.clone(),
             session: visit.session,

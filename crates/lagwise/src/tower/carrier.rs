@@ -5,9 +5,13 @@
 
 use std::time::Duration;
 
+use http::Extensions;
 use http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName};
 
 use super::layer::Cookies;
+use crate::backend::Backend;
+use crate::router::Router;
+use crate::session::Session;
 use crate::token::{Token, TokenFault};
 
 /// How long whoever sent a request goes on waiting for its answer. Put into a request's extensions,
@@ -15,6 +19,15 @@ use crate::token::{Token, TokenFault};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a time is left and nothing else")]
 pub struct TimeLeft(pub Duration);
+
+/// The session of a router that a request is in already.
+pub(super) fn session_in<DB: Backend>(
+    extensions: &Extensions,
+    router: &Router<DB>,
+) -> Option<Session<DB>> {
+    let session = extensions.get::<Session<DB>>()?;
+    (session.router().id() == router.id()).then(|| session.clone())
+}
 
 /// Whether a message is of gRPC.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {

@@ -26,7 +26,7 @@ pub use self::body::ClientBody;
 pub use self::future::ClientFuture;
 
 use super::answer::put_header;
-use super::carrier::only;
+use super::carrier::{only, session_in};
 use super::layer::{HEADER, Named};
 use crate::backend::Backend;
 use crate::observe;
@@ -196,10 +196,7 @@ impl<DB: Backend> Settings<DB> {
     /// The session that a call is made in.
     fn session(&self, extensions: &Extensions) -> Option<Session<DB>> {
         self.router.shared().keys.as_ref()?;
-        let explicit = extensions
-            .get::<Session<DB>>()
-            .filter(|session| session.router().id() == self.router.id());
-        explicit.cloned().or_else(|| self.router.current_session())
+        session_in(extensions, &self.router).or_else(|| self.router.current_session())
     }
 }
 

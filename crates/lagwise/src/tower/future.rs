@@ -79,7 +79,7 @@ where
         let handler = ambient::sync_scope(Arc::clone(&ambient), || call(request));
         Self {
             state: State::PassedOn {
-                handler: ambient::scope(session, handler),
+                handler: ambient::scope_in(Arc::clone(&ambient), handler),
                 ambient,
             },
         }
@@ -116,9 +116,9 @@ where
     F: Future,
 {
     // What a handler does before it first waits belongs to the session as well.
-    let handler = ambient::sync_scope(ambient::entered(&visit.session), call);
+    let handler = ambient::sync_scope(Arc::clone(&visit.ambient), call);
     State::Running {
-        handler: ambient::scope(&visit.session, handler),
+        handler: ambient::scope_in(Arc::clone(&visit.ambient), handler),
         visit: Some(visit),
     }
 }

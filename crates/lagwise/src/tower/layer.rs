@@ -13,8 +13,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::SessionBody;
-use super::carrier::{TimeLeft, grpc_timeout, is_grpc, tokens};
+use super::carrier::{TimeLeft, grpc_timeout, is_grpc, session_in, tokens};
 use super::future::SessionFuture;
+use crate::ambient::{self, Ambient};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::observe;
@@ -246,6 +247,8 @@ struct Opened(Vec<RouterId>);
 /// A request's stay in its session.
 pub(super) struct Visit<DB: Backend> {
     pub(super) session: Session<DB>,
+    /// What the handler and its body run in.
+    pub(super) ambient: Arc<Ambient>,
     pub(super) settings: Arc<Settings<DB>>,
     pub(super) binding: Option<String>,
     pub(super) grpc: bool,
@@ -274,6 +277,7 @@ impl<DB: Backend> Settings<DB> {
             }
         }
         Visit {
+            ambient: ambient::entered(&session),
             session,
             settings: Arc::clone(self),
             binding,
@@ -284,12 +288,9 @@ impl<DB: Backend> Settings<DB> {
 
     /// The session that a request is in already, or a new one, under the rules of this layer.
     fn ruled(&self, parts: &Parts) -> Session<DB> {
-        let outer = parts.extensions.get::<Session<DB>>();
-        let outer = outer.filter(|outer| outer.router().id() == self.router.id());
-        let mut session = outer.map_or_else(
-            || self.router.session().with_reads(self.reads),
-            |outer| outer.with_reads(self.reads),
-        );
+        let outer = session_in(&parts.extensions, &self.router);
+        let session = outer.unwrap_or_else(|| self.router.session());
+        let mut session = session.with_reads(self.reads);
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
         if self.read_only_methods && reads.contains(&parts.method) {
             session = session.read_only();

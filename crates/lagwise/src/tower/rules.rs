@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::SessionBody;
+use super::carrier::session_in;
 use crate::ambient::{self, Ambient, Scoped};
 use crate::backend::Backend;
 use crate::options::ReadOptions;
@@ -74,9 +75,9 @@ impl<DB: Backend> RulesLayer<DB> {
     }
 
     /// The request's session, under these rules; a new one where no outer layer has opened one.
-    fn ruled(&self, outer: Option<&Session<DB>>) -> Session<DB> {
-        let ours = outer.filter(|outer| outer.router().id() == self.router.id());
-        let session = ours.cloned().unwrap_or_else(|| self.router.session());
+    fn ruled(&self, extensions: &Extensions) -> Session<DB> {
+        let outer = session_in(extensions, &self.router);
+        let session = outer.unwrap_or_else(|| self.router.session());
         let session = session.with_reads(self.reads);
         match self.read_only {
             Some(true) => session.read_only(),
@@ -117,12 +118,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let session = self.rules.ruled(request.extensions().get());
+        let session = self.rules.ruled(request.extensions());
         request.extensions_mut().insert(session.clone());
         let ambient = ambient::entered(&session);
         let handler = ambient::sync_scope(Arc::clone(&ambient), || self.inner.call(request));
         RulesFuture {
-            handler: ambient::scope(&session, handler),
+            handler: ambient::scope_in(Arc::clone(&ambient), handler),
             ambient,
             database: PhantomData,
         }
