@@ -41,10 +41,9 @@ impl Monitor {
     /// Whether there is a primary, and every replica is where it stays unless something else happens.
     fn has_taken_places(&self) -> bool {
         let in_place = |track: &Track| match track.rotation.membership().cause() {
-            None => true,
             Some(Cause::Unproved | Cause::Unseen) => false,
             Some(Cause::Promoted) => track.role() == Some(Role::Primary),
-            Some(_) => true,
+            _ => true,
         };
         self.primary.is_some() && self.primary_lost.is_none() && self.tracks.iter().all(in_place)
     }
@@ -52,3 +51,6 @@ impl Monitor {
 
 /// Longer than any promotion that goes well.
 const LONGEST_HASTE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
