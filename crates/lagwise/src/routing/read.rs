@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use super::Caller;
 use super::confirm::{Confirmed, Doubt, confirm};
 use super::run::{Failed, end_of, fallen_silent, is_silence};
-use super::write::{account, connect, primary};
+use super::write::{account, await_primary, connect_primary};
 use crate::backend::{Backend, Fault};
 use crate::clock;
 use crate::connection::ReadConnection;
@@ -361,6 +361,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Reads from the primary: within its budget, unless the caller asked for it or there is no
     /// replica that could have served.
     async fn primary(&mut self, reason: Reason) -> Result<ReadConnection<DB>, Error> {
+        let until = clock::now().after(self.shared.policy.write_wait);
+        let until = until.min(self.deadline);
+        // Whoever waits for a primary needs no place on it yet.
+        await_primary(self.shared, until, &mut self.waited).await;
         let fallback = !matches!(reason, Reason::Asked | Reason::NoReplica);
         let permit = if !fallback {
             None
@@ -372,8 +376,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
         };
         // The wait is over, and its place is free for another.
         self.place = None;
-        let node = primary(self.shared).map_err(|error| self.last_error.take().unwrap_or(error))?;
-        let leased = connect(self.shared, &node).await?;
+        let session = self.session.as_ref();
+        let leased = connect_primary(self.shared, session, until, &mut self.waited)
+            .await
+            .map_err(|error| self.last_error.take().unwrap_or(error))?;
         let read = self.session.as_ref();
         let read = read.map(|session| session.open_primary_read(fallback));
         let route = self.route(&leased, Role::Primary, reason, Duration::ZERO);
