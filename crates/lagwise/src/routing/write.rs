@@ -119,7 +119,7 @@ pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> 
     let asked = clock::now();
     shared.orders.give(Command::Suspect(id));
     let mut published = shared.published.watch();
-    let until = asked.after(shared.policy.probe_timeout);
+    let until = asked.after(shared.policy().probe_timeout);
     wait_for_news(shared, &mut published, (id, asked), until).await;
     shared.published.load().primary != Some(id)
 }
@@ -171,7 +171,7 @@ async fn connect_until<DB: Backend>(
 }
 
 fn patience<DB: Backend>(caller: &Caller<'_, DB>) -> Instant {
-    let until = clock::now().after(caller.shared.policy.write_wait);
+    let until = clock::now().after(caller.shared.policy().write_wait);
     until.min(caller.rules.deadline.unwrap_or(Instant::NEVER))
 }
 
@@ -310,7 +310,7 @@ fn primary_for<DB: Backend>(
         shared.orders.give(Command::Suspect(id));
         return None;
     }
-    shared.node(id).map(Arc::clone)
+    shared.node(id)
 }
 
 fn is_ahead(snapshot: &Snapshot, session: &Arc<SessionState>) -> bool {
