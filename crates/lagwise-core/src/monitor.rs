@@ -122,7 +122,9 @@ impl Monitor {
         }
         let role = observed.standing.role();
         if role_before != Some(role) {
-            self.note_change(now);
+            if role_before.is_some() {
+                self.note_change(now);
+            }
             self.events.push_back(Event::RoleChanged {
                 node,
                 from: role_before,

@@ -237,11 +237,13 @@ fn a_node_that_has_gone_is_nowhere() {
         cluster.monitor.handle_suspicion(now, ONE);
         cluster.monitor.handle_undrain(now, ONE);
         cluster.monitor.handle_demand(now, now, now.after(MINUTE));
-        let lost = ProbeFailure::Lost;
-        cluster.monitor.handle_failure(now, ONE, lost, &mut || 0);
         assert_eq!(cluster.in_rotation(), [TWO]);
     }
+    let (now, lost) = (cluster.now(), ProbeFailure::Lost);
+    cluster.monitor.handle_failure(now, ONE, lost, &mut || 0);
+    cluster.run(500);
     assert_eq!(cluster.asked[ONE.index()], before, "it is not asked");
+    assert_eq!(cluster.events, told, "and nothing is said of it");
     assert_eq!(cluster.cause(ONE), Some(Cause::Removed));
     let snapshot = cluster.snapshot();
     assert_eq!(snapshot.in_rotation(), 1);
