@@ -112,7 +112,8 @@ async fn confirm_fresh<DB: Backend>(
         Standing::Replica {
             replay: Some(replay),
             paused: false,
-        } if same_server => replay,
+            follows,
+        } if same_server && follows.is_none_or(|on| snapshot.timeline == Some(on)) => replay,
         Standing::Replica { .. } | Standing::Primary { .. } => return Err(Doubt::Changed),
     };
     let now = clock::now();
