@@ -309,6 +309,31 @@ async fn a_place_that_is_free_again_is_another_run_of_another_node() -> Outcome 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_fails_on_a_removed_replica_goes_on_elsewhere() -> Outcome {
+    let (_cluster, router) = with_router(2, LANES).await?;
+    router.set_weight("r2", 0).await?;
+    let mut tries = 0;
+    let answer = router
+        .run_read(|node| {
+            tries += 1;
+            let (first, router) = (tries == 1, router.clone());
+            Box::pin(async move {
+                if first {
+                    router.remove_node("r1").await?;
+                    // As if its server were stopped right after it was removed.
+                    let stop = "select pg_terminate_backend(pg_backend_pid())::int4::int8";
+                    number(node, stop).await?;
+                }
+                number(node, "select count(*) from lanes").await
+            })
+        })
+        .await?;
+    assert_eq!((answer, tries), (8, 2));
+    assert_eq!(router.snapshot().replicas().count(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_primary_can_be_removed_once_another_node_writes() -> Outcome {
     let (cluster, router) = with_router(2, LANES).await?;
     cluster.primary().stop(Stop::Immediate).await?;
