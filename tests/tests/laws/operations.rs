@@ -2,6 +2,7 @@
 //! the router ends. No request fails for it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use lagwise_tests::observe::{
 use lagwise_tests::workload::{LANES, Load, Style};
 use lagwise_tests::{Outcome, fail};
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::Postgres;
+use sqlx::postgres::{PgConnection, Postgres};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -170,6 +171,13 @@ async fn no_connections(node: &Node) -> Outcome {
     until("no connection of the router is left", PATIENCE, gone).await
 }
 
+async fn nothing_left(cluster: &Cluster) -> Outcome {
+    for node in cluster.nodes() {
+        no_connections(node).await?;
+    }
+    Ok(())
+}
+
 fn pooled(node: &Node) -> NodeConfig<Postgres> {
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(16);
     config(node).pool_options(pool.acquire_timeout(Duration::from_secs(1)))
@@ -279,6 +287,36 @@ async fn a_removed_replica_costs_no_read_and_keeps_no_connection() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_was_handed_over_outlives_its_node() -> Outcome {
+    let (cluster, router) = with_router(1, LANES).await?;
+    let pool = sqlx::PgPool::connect(&cluster.replica(0).url()).await?;
+    router.remove_node("r1").await?;
+    router.add_replica(pool.clone()).await?;
+    readmitted(&router, "replica-1").await?;
+    let held = router.read().await?;
+    assert_eq!(&*held.route().node, "replica-1");
+    let place = view(&router.snapshot(), "replica-1").id;
+    router.remove_node("replica-1").await?;
+    // Long enough to see that nothing is under way, if that were so.
+    each_poll(&router, "p", 5, |_| {}).await?;
+    router.add_replica(pooled(cluster.replica(0))).await?;
+    assert_ne!(view(&router.snapshot(), "r1").id, place, "it is in use");
+    drop(held);
+    let freed = async || {
+        router.remove_node("r1").await?;
+        router.add_replica(pooled(cluster.replica(0))).await?;
+        Ok(view(&router.snapshot(), "r1").id == place)
+    };
+    until("the place is free", PATIENCE, freed).await?;
+    assert!(!pool.is_closed());
+    let one: i64 = sqlx::query_scalar("select 1::int8")
+        .fetch_one(&pool)
+        .await?;
+    assert_eq!(one, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_is_free_again_is_another_run_of_another_node() -> Outcome {
     let (cluster, router) = with_router(2, LANES).await?;
     let old = view(&router.snapshot(), "r1").sight();
@@ -308,6 +346,13 @@ async fn a_place_that_is_free_again_is_another_run_of_another_node() -> Outcome 
     Ok(())
 }
 
+/// As if a server were stopped right after it was removed.
+async fn remove_and_fail(router: &PgRouter, node: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    router.remove_node("r1").await?;
+    let stop = "select pg_terminate_backend(pg_backend_pid())::int4::int8";
+    number(node, stop).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_fails_on_a_removed_replica_goes_on_elsewhere() -> Outcome {
     let (_cluster, router) = with_router(2, LANES).await?;
@@ -318,13 +363,10 @@ async fn a_read_that_fails_on_a_removed_replica_goes_on_elsewhere() -> Outcome {
             tries += 1;
             let (first, router) = (tries == 1, router.clone());
             Box::pin(async move {
-                if first {
-                    router.remove_node("r1").await?;
-                    // As if its server were stopped right after it was removed.
-                    let stop = "select pg_terminate_backend(pg_backend_pid())::int4::int8";
-                    number(node, stop).await?;
+                match first {
+                    true => remove_and_fail(&router, node).await,
+                    false => number(node, "select count(*) from lanes").await,
                 }
-                number(node, "select count(*) from lanes").await
             })
         })
         .await?;
@@ -336,10 +378,11 @@ async fn a_read_that_fails_on_a_removed_replica_goes_on_elsewhere() -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_primary_can_be_removed_once_another_node_writes() -> Outcome {
     let (cluster, router) = with_router(2, LANES).await?;
-    cluster.primary().stop(Stop::Immediate).await?;
+    drop(router.write().await?);
     cluster.replica(0).promote().await?;
     primary_is(&router, "r1").await?;
     router.remove_node("p").await?;
+    no_connections(cluster.primary()).await?;
     let present: Vec<String> = router
         .snapshot()
         .present()
@@ -407,7 +450,15 @@ async fn a_lower_limit_holds_at_once_and_a_higher_one_lets_replicas_return() -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_that_cannot_be_honored_changes_nothing() -> Outcome {
-    let (_cluster, router) = with_router(1, LANES).await?;
+    let cluster = start(1, LANES).await?;
+    let keys = lagwise::Keys::new([7; 32])?.max_age(Duration::from_secs(20));
+    let router = settle(router(&cluster).keys(keys), 1).await?;
+    let longer = Duration::from_secs(30);
+    let changed = router
+        .change_policy(|policy| *policy = policy.clone().with_max_lag(longer))
+        .await;
+    let error = changed.err().ok_or("a token is not good for as long")?;
+    assert!(error.to_string().contains("the keys' max_age"), "{error}");
     let changed = router
         .change_policy(|policy| {
             policy.max_lag = Duration::from_millis(1);
@@ -517,9 +568,13 @@ async fn a_shutdown_lets_everything_end_and_takes_nothing_new() -> Outcome {
         .execute(&mut *transaction)
         .await?;
     let mut read = router.read().await?;
-    let slow = async move {
+    let over = AtomicBool::new(false);
+    let slow = async {
         let slow = sqlx::query("select pg_sleep(0.5)");
-        slow.execute(&mut *read).await.map(drop)
+        let slow = slow.execute(&mut *read).await.map(|_| ());
+        drop(read);
+        over.store(true, Ordering::SeqCst);
+        slow
     };
     // A read that waits for a replica to have what was written.
     let waits = router.session();
@@ -534,11 +589,14 @@ async fn a_shutdown_lets_everything_end_and_takes_nothing_new() -> Outcome {
     let ends = async {
         let refused = async || Ok(router.session().read().await.is_err_and(|e| e.is_closed()));
         until("new requests are refused", PATIENCE, refused).await?;
+        number(&mut transaction, "select n from lanes where lane = 7").await?;
+        transaction.commit().await?;
+        let others = async || Ok(lock(&traffic.seen).refused == 4 && over.load(Ordering::SeqCst));
+        until("only one read is left, which waits", PATIENCE, others).await?;
+        each_poll(&router, "r1", 5, |_| {}).await?;
         for replica in cluster.replicas() {
             replica.thaw_replay()?;
         }
-        number(&mut transaction, "select n from lanes where lane = 7").await?;
-        transaction.commit().await?;
         Outcome::Ok(())
     };
     // In this order: the shutdown begins when the read has.
@@ -555,11 +613,9 @@ async fn a_shutdown_lets_everything_end_and_takes_nothing_new() -> Outcome {
     assert!(router.is_closed());
     let seen = traffic.end().await?;
     assert_eq!(seen.refused, usize::try_from(CLIENTS)?, "{seen:?}");
-    for node in cluster.nodes() {
-        no_connections(node).await?;
-    }
-    let over = async { while events.next().await.is_some() {} };
-    if tokio::time::timeout(PATIENCE, over).await.is_err() {
+    nothing_left(&cluster).await?;
+    let told = async { while events.next().await.is_some() {} };
+    if tokio::time::timeout(PATIENCE, told).await.is_err() {
         return fail("the stream of events goes on after the end");
     }
     let refused = router.add_replica(config(cluster.replica(0))).await;
@@ -585,9 +641,7 @@ async fn a_shutdown_waits_no_longer_than_it_may_and_says_what_is_left() -> Outco
     // Who holds one may go on with it.
     number(&mut held, "select n from lanes where lane = 0").await?;
     drop((held, reader));
-    for node in cluster.nodes() {
-        no_connections(node).await?;
-    }
+    nothing_left(&cluster).await?;
     Ok(())
 }
 
