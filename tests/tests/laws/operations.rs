@@ -288,9 +288,9 @@ async fn a_removed_replica_costs_no_read_and_keeps_no_connection() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_was_handed_over_outlives_its_node() -> Outcome {
-    let (cluster, router) = with_router(1, LANES).await?;
+    let cluster = start(1, LANES).await?;
+    let router = settle(bare().primary(pooled(cluster.primary())), 0).await?;
     let pool = sqlx::PgPool::connect(&cluster.replica(0).url()).await?;
-    router.remove_node("r1").await?;
     router.add_replica(pool.clone()).await?;
     readmitted(&router, "replica-1").await?;
     let held = router.read().await?;
