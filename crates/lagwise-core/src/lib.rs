@@ -74,7 +74,7 @@ pub use random::Random;
 pub use requirement::{Fallback, Requirement};
 pub use selection::{
     Candidate, Loads, Reason, Rejection, Rejections, Request, Selection, Step, next_step, recheck,
-    recheck_assumed, recheck_fresh, select,
+    recheck_assumed, recheck_fresh, select, without_primary,
 };
 pub use session::{Session, Voided};
 pub use snapshot::{NodeView, Snapshot};

@@ -38,6 +38,12 @@ pub(super) fn draw<'a>(
         return Some(one);
     }
     let other = holder(snapshot, tickets, random.below(rest), Some(one))?;
+    // Of two there is no choice but both, so one that starts slowly has to pass once more: it is idle,
+    // and would be the cheaper one nearly always.
+    let (held, full) = (tickets(other), full_tickets(other));
+    if held < full && random.below(full) >= held {
+        return Some(one);
+    }
     let cheaper = loads.cost(other.id) < loads.cost(one.id);
     Some(if cheaper { other } else { one })
 }
@@ -64,15 +70,20 @@ fn holder<'a>(
 
 /// A node's tickets: its weight, less while it starts slowly. It begins with a tenth.
 fn tickets(node: &NodeView, now: Instant, policy: &Policy) -> u64 {
-    let full = u64::from(node.spec.weight.as_u16()) * FINENESS;
+    let full = full_tickets(node);
     let started = now.since(node.membership.since());
-    if node.spec.weight == Weight::ZERO || started >= policy.slow_start {
+    let settled = started >= policy.slow_start || !node.membership.is_in_rotation();
+    if node.spec.weight == Weight::ZERO || settled {
         return full;
     }
     let ramped = u128::from(full) * started.as_nanos() / policy.slow_start.as_nanos().max(1);
     (full / 10)
         .max(u64::try_from(ramped).unwrap_or(full))
         .max(1)
+}
+
+fn full_tickets(node: &NodeView) -> u64 {
+    u64::from(node.spec.weight.as_u16()) * FINENESS
 }
 
 /// Tickets of one unit of weight, so that a tenth of a small weight is still something.
