@@ -33,6 +33,7 @@ pub struct RouterBuilder<DB: Backend> {
     fallback: Fallback,
     budget: Budget,
     connect_timeout: Duration,
+    read_deadline: Option<Duration>,
     catalog_interval: Duration,
     statements: Settings,
     names: Vec<NameError>,
@@ -47,6 +48,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             fallback: Fallback::default(),
             budget: Budget::default(),
             connect_timeout: Duration::from_secs(10),
+            read_deadline: None,
             catalog_interval: Duration::from_secs(30),
             statements: Settings::default(),
             names: Vec::new(),
@@ -113,6 +115,13 @@ impl<DB: Backend> RouterBuilder<DB> {
     /// How many reads may fall back to the primary.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// How long a read may take that does not say so itself: see [`ReadOptions::deadline`](crate::ReadOptions::deadline). Unlimited
+    /// unless set, but for finding a connection, which always ends.
+    pub fn read_deadline(mut self, limit: Duration) -> Self {
+        self.read_deadline = Some(limit);
         self
     }
 
@@ -244,6 +253,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),
             fallback: self.fallback,
+            read_deadline: self.read_deadline,
             nodes,
             first,
             policy,
@@ -300,10 +310,16 @@ impl<DB: Backend> RouterBuilder<DB> {
                 self.catalog_interval
             ));
         }
+        if self.read_deadline == Some(Duration::ZERO) {
+            faults.push(
+                "read_deadline is 0: no read could end in time; leave it out for no deadline"
+                    .to_owned(),
+            );
+        }
         if self.budget.concurrent == Some(0) && self.fallback == Fallback::Primary {
             faults.push(
                 "the budget is for 0 reads at once, but the fallback is the primary: set the \
-                         fallback to Refuse or Freshest, or allow at least 1"
+                         fallback to Refuse, Freshest or PrimaryThenFreshest, or allow at least 1"
                     .to_owned(),
             );
         }

@@ -235,6 +235,7 @@ fn connect_node<DB: Backend>(
         load: Arc::new(Load::new(clock::now())),
         pool,
         owned,
+        opening: Arc::default(),
     })
 }
 

@@ -52,6 +52,12 @@ pub(crate) fn retried(node: &Arc<str>) {
     metrics::retried(node);
 }
 
+/// Replay canceled a read on a replica.
+pub(crate) fn conflicted(node: &Arc<str>) {
+    tracing::debug!(target: "lagwise::route", node = %node, "replay canceled a read");
+    metrics::conflicted(node);
+}
+
 /// A node failed a request: it could not be connected to, was lost, or would not serve now.
 pub(crate) fn node_failed(node: &Arc<str>) {
     metrics::node_failed(node);

@@ -5,7 +5,9 @@
 //! opened after its node was last observed is confirmed before it serves.
 
 mod confirm;
+mod deadline;
 mod outlook;
+mod reach;
 mod read;
 mod run;
 mod write;
@@ -13,6 +15,7 @@ mod write;
 use std::sync::Arc;
 
 pub(crate) use self::confirm::{Confirmed, Shows};
+pub(crate) use self::deadline::{passed, timed_out};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};

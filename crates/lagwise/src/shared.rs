@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use lagwise_core::{Fallback, Instant, NodeId, ValidPolicy};
 use sqlx::Pool;
@@ -38,6 +39,8 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) first: Arc<Node<DB>>,
     pub(crate) policy: Arc<ValidPolicy>,
     pub(crate) fallback: Fallback,
+    /// How long a read may take that does not say so itself.
+    pub(crate) read_deadline: Option<Duration>,
     pub(crate) purse: Purse,
     pub(crate) published: Arc<Published>,
     pub(crate) statements: Arc<Statements>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures_core::stream::BoxStream;
-use lagwise_core::{Reason, Sight};
+use lagwise_core::{Instant, Reason, Sight};
 use sqlx::SqlStr;
 
 use super::way::{Origin, Way};
@@ -39,12 +39,14 @@ where
             let mut handed_out = false;
             let outcome = {
                 let mut silence = pin!(routing::end_of(&origin.shared, connection.sight()));
+                let mut deadline = pin!(routing::passed(route.deadline()));
                 let mut items = DB::fetch_many_on(connection.driver(), statement.clone());
                 loop {
                     let item = tokio::select! {
                         biased;
                         item = next(&mut items) => item.transpose(),
                         () = &mut silence => Err(routing::fallen_silent()),
+                        () = &mut deadline => Err(routing::timed_out()),
                     };
                     match item {
                         Ok(None) => break Ok(()),
@@ -116,6 +118,14 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             Way::Primary(reason) => Next::Primary(reason, None),
         };
         Ok(Self { origin, sql, next })
+    }
+
+    /// When the statement is cut; what may write never is.
+    fn deadline(&self) -> Instant {
+        match &self.next {
+            Next::Read(search) => search.deadline(),
+            Next::Primary(..) => Instant::NEVER,
+        }
     }
 
     async fn connect(&mut self) -> Result<Connected<DB>, sqlx::Error> {

@@ -14,6 +14,8 @@ pub(super) fn refused(_: &'static str) {}
 
 pub(super) fn retried(_: &Arc<str>) {}
 
+pub(super) fn conflicted(_: &Arc<str>) {}
+
 pub(super) fn node_failed(_: &Arc<str>) {}
 
 pub(super) fn statement_refused(_: &Arc<str>) {}

@@ -1,7 +1,8 @@
 //! Runs a read, and once more where that is safe and can help.
 //!
 //! A replica that falls silent answers neither the read nor its end: only the monitor can tell. So a
-//! read under way is given up as soon as the monitor knows that its replica has gone.
+//! read under way is given up as soon as the monitor knows that its replica has gone, and at its
+//! deadline wherever it runs.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures_core::future::BoxFuture;
 use lagwise_core::{Cause, Sight};
 
 use super::Caller;
+use super::deadline::{is_timed_out, passed, timed_out};
 use super::read::Search;
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
@@ -97,6 +99,7 @@ where
         biased;
         outcome = work(&mut connection) => outcome,
         () = end_of(search.shared(), sight) => Err(fallen_silent()),
+        () = passed(search.deadline()) => Err(timed_out()),
     };
     Ok(outcome.map_err(|error| Failed::on(connection, error)))
 }
@@ -114,7 +117,7 @@ impl Failed {
     pub(crate) fn on<DB: Backend>(connection: ReadConnection<DB>, error: sqlx::Error) -> Self {
         let node = Arc::clone(&connection.route().node);
         let on_replica = connection.sight().is_some();
-        if is_silence(&error) {
+        if is_silence(&error) || is_timed_out(&error) {
             connection.discard();
         } else {
             drop(connection);
@@ -156,7 +159,7 @@ pub(crate) fn fallen_silent() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, Silence))
 }
 
-pub(super) fn is_silence(error: &sqlx::Error) -> bool {
+fn is_silence(error: &sqlx::Error) -> bool {
     let sqlx::Error::Io(error) = error else {
         return false;
     };

@@ -81,12 +81,16 @@ impl IntoResponse for NoSession {
 }
 
 impl IntoResponse for Error {
-    /// 503 with `Retry-After` where trying again can help, and 500 for anything else. What went wrong
-    /// is for the log, not for the client.
+    /// 503 with `Retry-After` where trying again can help, 504 where a read's deadline has passed, and
+    /// 500 for anything else. What went wrong is for the log, not for the client.
     fn into_response(self) -> Response {
         if self.is_unavailable() || self.is_closed() {
             log_unavailable(&self);
             unavailable()
+        } else if self.is_timed_out() {
+            log_unavailable(&self);
+            let text = "the database did not answer in time";
+            (StatusCode::GATEWAY_TIMEOUT, text).into_response()
         } else {
             log_failure(&self);
             (StatusCode::INTERNAL_SERVER_ERROR, "the request failed").into_response()
