@@ -195,7 +195,11 @@ impl<DB: Backend> Search<'_, DB> {
             Err(error) if fallback && !error.is_timed_out() && !error.is_closed() => {
                 // The wait for the primary took a while: what is left is asked now.
                 let snapshot = self.shared().published.load();
-                let left = self.without_primary(&snapshot, floor, clock::now());
+                let now = clock::now();
+                let left = match self.decide(&snapshot, floor, now) {
+                    Decision::Try(candidate, reason) => Some((candidate, reason)),
+                    _ => self.without_primary(&snapshot, floor, now),
+                };
                 left.map(|(candidate, reason)| Fell::Instead(candidate, reason))
                     .ok_or_else(|| self.refused_by_primary(error))
             }

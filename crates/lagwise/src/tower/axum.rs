@@ -114,3 +114,25 @@ fn unavailable() -> Response {
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_status() {
+        let wrapped = Error::from(sqlx::Error::from(Error::timed_out()));
+        for (error, status) in [
+            (Error::overloaded(), StatusCode::SERVICE_UNAVAILABLE),
+            (Error::no_primary(), StatusCode::SERVICE_UNAVAILABLE),
+            (Error::timed_out(), StatusCode::GATEWAY_TIMEOUT),
+            (wrapped, StatusCode::GATEWAY_TIMEOUT),
+            (Error::read_only(), StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            let (text, response) = (error.to_string(), error.into_response());
+            assert_eq!(response.status(), status, "{text}");
+            let again = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(again, status == StatusCode::SERVICE_UNAVAILABLE, "{text}");
+        }
+    }
+}

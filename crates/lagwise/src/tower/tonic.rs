@@ -117,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_took_too_long_is_told_apart_also_through_the_driver() {
+        let wrapped = Error::from(sqlx::Error::from(Error::timed_out()));
+        let status = Status::from(wrapped);
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(pushback(&status), None, "it may take as long again");
+    }
+
+    #[test]
     fn what_cannot_is_told_without_its_cause() {
         let status = Status::from(Error::read_only());
         assert_eq!(status.code(), Code::FailedPrecondition);
