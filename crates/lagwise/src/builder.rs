@@ -14,6 +14,7 @@ use crate::capture::Capturer;
 use crate::clock;
 use crate::error::Error;
 use crate::events::Announcer;
+use crate::hedge::{Hedge, Hedges};
 use crate::monitor::{self, CatalogReader, Tasks};
 use crate::node_config::{NodeConfig, connect_nodes};
 use crate::publish::Published;
@@ -34,6 +35,7 @@ pub struct RouterBuilder<DB: Backend> {
     budget: Budget,
     connect_timeout: Duration,
     read_deadline: Option<Duration>,
+    hedge: Option<Hedge>,
     catalog_interval: Duration,
     statements: Settings,
     names: Vec<NameError>,
@@ -49,6 +51,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             budget: Budget::default(),
             connect_timeout: Duration::from_secs(10),
             read_deadline: None,
+            hedge: None,
             catalog_interval: Duration::from_secs(30),
             statements: Settings::default(),
             names: Vec::new(),
@@ -122,6 +125,12 @@ impl<DB: Backend> RouterBuilder<DB> {
     /// unless set, but for finding a connection, which always ends.
     pub fn read_deadline(mut self, limit: Duration) -> Self {
         self.read_deadline = Some(limit);
+        self
+    }
+
+    /// Asks a second replica where the first one's answer is late. Off unless set.
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
@@ -225,7 +234,6 @@ impl<DB: Backend> RouterBuilder<DB> {
         let published = Arc::new(Published::new(snapshot));
         let (announcer, events) = Announcer::new();
         let (tasks, ends) = Tasks::new(runtime);
-        let connections = first.pool.options().get_max_connections();
         let statements = Arc::new(Statements::new(self.statements));
         // Without a replica it makes no difference what a statement does.
         if nodes.len() > 1 {
@@ -251,9 +259,10 @@ impl<DB: Backend> RouterBuilder<DB> {
             waiting: AtomicU32::new(0),
             statements,
             orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
-            purse: Purse::new(now, self.budget, connections),
+            purse: Purse::new(now, self.budget, first.pool.options().get_max_connections()),
             fallback: self.fallback,
             read_deadline: self.read_deadline,
+            hedges: self.hedge.map(Hedges::new),
             nodes,
             first,
             policy,
@@ -310,6 +319,7 @@ impl<DB: Backend> RouterBuilder<DB> {
                 self.catalog_interval
             ));
         }
+        faults.extend(self.hedge.iter().flat_map(Hedge::faults));
         if self.read_deadline == Some(Duration::ZERO) {
             faults.push(
                 "read_deadline is 0: no read could end in time; leave it out for no deadline"

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lagwise_core::{Fallback, Policy, Requirement};
 
+use crate::hedge::Hedged;
+
 /// A read that sees every commit acknowledged longer ago than this.
 ///
 /// ```no_run
@@ -41,6 +43,7 @@ pub struct ReadOptions {
     pub(crate) fallback: Option<Fallback>,
     pub(crate) wait: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) hedged: Option<Hedged>,
 }
 
 impl ReadOptions {
@@ -96,6 +99,13 @@ impl ReadOptions {
         self
     }
 
+    /// Whether it may be hedged: see [`Hedge`](crate::Hedge). It may, where the router hedges, unless set.
+    #[must_use]
+    pub const fn hedge(mut self, hedged: Hedged) -> Self {
+        self.hedged = Some(hedged);
+        self
+    }
+
     /// These options, and where they say nothing, those.
     pub(crate) fn over(self, defaults: &Self) -> Self {
         Self {
@@ -103,6 +113,7 @@ impl ReadOptions {
             fallback: self.fallback.or(defaults.fallback),
             wait: self.wait.or(defaults.wait),
             deadline: self.deadline.or(defaults.deadline),
+            hedged: self.hedged.or(defaults.hedged),
         }
     }
 

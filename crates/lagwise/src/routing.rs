@@ -6,6 +6,7 @@
 
 mod confirm;
 mod deadline;
+mod hedge;
 mod outlook;
 mod reach;
 mod read;

@@ -12,6 +12,7 @@ use crate::backend::{Backend, Fault};
 use crate::budget::Purse;
 use crate::capture::Captures;
 use crate::events::Subscriber;
+use crate::hedge::Hedges;
 use crate::monitor::{Command, Orders, Tasks};
 use crate::node::Node;
 use crate::observe;
@@ -41,6 +42,8 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) fallback: Fallback,
     /// How long a read may take that does not say so itself.
     pub(crate) read_deadline: Option<Duration>,
+    /// Reads are hedged by this; without it they are not.
+    pub(crate) hedges: Option<Hedges>,
     pub(crate) purse: Purse,
     pub(crate) published: Arc<Published>,
     pub(crate) statements: Arc<Statements>,

@@ -125,7 +125,8 @@ async fn a_transaction_begins_by_the_deadline_or_not_at_all() -> Outcome {
     let (cluster, router) = dozing(1).await?;
     let refuse = ReadOptions::new()
         .fallback(Fallback::Refuse)
-        .deadline(LIMIT);
+        // Before the monitor knows.
+        .deadline(Duration::from_millis(150));
     let r1 = cluster.replica(0);
     r1.freeze()?;
     let begun = async { Ok(router.begin_read_only_with(refuse).await?) };

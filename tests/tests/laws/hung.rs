@@ -177,7 +177,6 @@ async fn a_read_gets_elsewhere_before_the_monitor_knows_of_a_replica_that_hangs(
     assert!(retried > 0, "no read met the replica that hangs");
     let trusted = view(&snapshot, "r1").membership.is_in_rotation();
     assert!(trusted, "the monitor found out first: nothing was tested");
-    // From then on it is the dearer one.
     Ok(())
 }
 
@@ -186,6 +185,11 @@ async fn a_replica_that_returns_gets_its_share_by_and_by() -> Outcome {
     let cluster = start(2, PLACES).await?;
     let slowly = router_over(&cluster).policy(|policy| policy.slow_start = SLOW_START);
     let router = settle(slowly, 2).await?;
+    snapshot_where(&router, "the other one has started", |snapshot| {
+        let since = view(snapshot, "r2").membership.since();
+        lagwise::now().since(since) > SLOW_START
+    })
+    .await?;
     let r1 = cluster.replica(0);
     r1.kill().await?;
     out(&router, &["r1"]).await?;
@@ -209,8 +213,7 @@ async fn a_replica_that_returns_gets_its_share_by_and_by() -> Outcome {
     expect_all_served(&first, "at first")?;
     expect_all_served(&last, "at last")?;
     let (first, last) = (share(&first), share(&last));
-    eprintln!("shares {first} {last}");
-    assert!(first < 35, "it got {first} of a hundred reads at once");
+    assert!(first < 45, "it got {first} of a hundred reads at once");
     assert!(
         last > first,
         "{first} of a hundred at first and {last} at last"
@@ -218,4 +221,4 @@ async fn a_replica_that_returns_gets_its_share_by_and_by() -> Outcome {
     Ok(())
 }
 
-const SLOW_START: Duration = Duration::from_secs(4);
+const SLOW_START: Duration = Duration::from_secs(3);

@@ -17,6 +17,7 @@ mod divergence;
 mod executor;
 mod fallback;
 mod healing;
+mod hedged;
 mod hung;
 mod jobs;
 mod layer;

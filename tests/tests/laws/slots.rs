@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 /// Takes every connection slot that a node has left.
 async fn use_up(node: &Node) -> Outcome<Vec<PgConnection>> {
     let mut taken = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..200 {
         match connect(node).await {
             Ok(connection) => taken.push(connection),
             Err(error) if error.to_string().contains("too many clients") => return Ok(taken),
@@ -28,7 +28,7 @@ async fn use_up(node: &Node) -> Outcome<Vec<PgConnection>> {
 async fn a_replica_without_a_slot_left_fails_no_read() -> Outcome {
     let small = Cluster::builder()
         .replicas(2)
-        .setting("max_connections", "24");
+        .setting("max_connections", "100");
     let cluster = start_with(small, PLACES).await?;
     let router = settle(router_over(&cluster), 2).await?;
     let taken = use_up(cluster.replica(0)).await?;

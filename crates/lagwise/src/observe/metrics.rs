@@ -31,6 +31,14 @@ pub(super) fn retried(node: &Arc<str>) {
     counter!("lagwise_reads_retried_total", "node" => label(node)).increment(1);
 }
 
+pub(super) fn hedged(node: &Arc<str>) {
+    counter!("lagwise_hedges_started_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn hedge_won(node: &Arc<str>) {
+    counter!("lagwise_hedges_won_total", "node" => label(node)).increment(1);
+}
+
 pub(super) fn conflicted(node: &Arc<str>) {
     counter!("lagwise_conflicts_total", "node" => label(node)).increment(1);
 }

@@ -20,6 +20,7 @@ use crate::budget::Permit;
 use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
+use crate::hedge::{Hedged, Hedges};
 use crate::lease::Leased;
 use crate::monitor::Command;
 use crate::observe;
@@ -184,8 +185,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         now: Instant,
         but: NodeId,
     ) -> Decision {
-        let mut failed = self.failed.clone();
-        failed.push(but);
+        let mut failed = self.failed_and(but);
         if self.last_error.is_some() {
             failed.extend(self.shared.nodes.iter().map(|node| node.id));
         }
@@ -294,6 +294,22 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     pub(super) const fn session(&self) -> Option<&Arc<SessionState>> {
         self.session.as_ref()
+    }
+
+    /// What second attempts are decided by, where there may be one.
+    pub(super) fn hedges(&self) -> Option<&'a Hedges> {
+        let allowed = self.options.hedged != Some(Hedged::Never);
+        self.shared.hedges.as_ref().filter(|_| allowed)
+    }
+
+    /// What the caller said that the read must see.
+    pub(super) const fn stated(&self) -> Requirement {
+        self.options.requirement
+    }
+
+    /// The nodes that have failed the read, and another one.
+    pub(super) fn failed_and(&self, node: NodeId) -> Vec<NodeId> {
+        self.failed.iter().copied().chain([node]).collect()
     }
 
     pub(super) const fn wait_until(&self) -> Instant {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use lagwise_core::{Cause, Sight};
 
-use super::Caller;
-use super::deadline::{is_timed_out, passed, timed_out};
+use super::deadline::is_timed_out;
 use super::read::Search;
+use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
 use crate::error::Error;
@@ -93,15 +93,8 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut connection = search.run().await?;
-    let sight = connection.sight();
-    let outcome = tokio::select! {
-        biased;
-        outcome = work(&mut connection) => outcome,
-        () = end_of(search.shared(), sight) => Err(fallen_silent()),
-        () = passed(search.deadline()) => Err(timed_out()),
-    };
-    Ok(outcome.map_err(|error| Failed::on(connection, error)))
+    let connection = search.run().await?;
+    Ok(hedge::run(search, connection, work).await)
 }
 
 /// A read that failed on a node that was found for it.
