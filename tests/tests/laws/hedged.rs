@@ -7,8 +7,9 @@ use std::time::Duration;
 use lagwise::{Hedge, Hedged, PgRouter, PgSession, ReadOptions};
 use lagwise_testkit::Cluster;
 use lagwise_tests::Outcome;
-use lagwise_tests::cluster::{PATIENCE, number, router as router_over, settle, start};
+use lagwise_tests::cluster::{PATIENCE, POLL, number, router as router_over, settle, start};
 use lagwise_tests::counters::Counters;
+use lagwise_tests::observe::until;
 use lagwise_tests::statements::{PLACES, calm};
 use lagwise_tests::workload::{LANES, Load, Style};
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -25,13 +26,18 @@ const STALLS: &str = "
 async fn stalling(hedge: Hedge) -> Outcome<(Cluster, PgRouter)> {
     let cluster = start(2, &format!("{PLACES}{STALLS}")).await?;
     let router = settle(calm(&cluster).hedge(hedge), 2).await?;
-    // How long reads take has to be known first.
+    learn(&router).await?;
+    Ok((cluster, router))
+}
+
+/// How long reads take has to be known before any is hedged.
+async fn learn(router: &PgRouter) -> Outcome {
     for _ in 0..150 {
         router
             .run_read(|node| Box::pin(number(node, "select 8::int8")))
             .await?;
     }
-    Ok((cluster, router))
+    Ok(())
 }
 
 /// Where a read is answered that stalls on `r1`.
@@ -46,11 +52,13 @@ async fn stalls(router: &PgRouter, options: ReadOptions) -> Result<String, lagwi
 async fn a_read_that_one_replica_stalls_is_answered_by_another() -> Outcome {
     let counters = Counters::install();
     let (_cluster, router) = stalling(Hedge::new().share(100)).await?;
-    for _ in 0..40 {
+    let count = |name| counters.sum(name, &[("node", "r2")]);
+    let began = lagwise::now();
+    // Where costs are alike chance decides, but for some seconds they may not be.
+    while count("lagwise_hedges_won_total") < 3 && lagwise::now().since(began) < PATIENCE {
         let read = stalls(&router, ReadOptions::new().deadline(PATIENCE));
         assert_eq!(read.await?, "r2");
     }
-    let count = |name| counters.sum(name, &[("node", "r2")]);
     let (started, won) = (
         count("lagwise_hedges_started_total"),
         count("lagwise_hedges_won_total"),
@@ -60,19 +68,12 @@ async fn a_read_that_one_replica_stalls_is_answered_by_another() -> Outcome {
     // Who does not want it waits.
     let never = ReadOptions::new().hedge(Hedged::Never);
     let limit = never.deadline(Duration::from_millis(400));
-    let mut waited = false;
-    for _ in 0..100 {
-        waited = match stalls(&router, limit).await {
-            Ok(_) => false,
-            Err(error) if error.is_timed_out() => true,
-            Err(error) => return Err(error.into()),
-        };
-        if waited {
-            break;
-        }
-    }
-    assert!(waited, "no read met the replica that stalls");
-    Ok(())
+    let waits = async || match stalls(&router, limit).await {
+        Ok(_) => Ok(false),
+        Err(error) if error.is_timed_out() => Ok(true),
+        Err(error) => Err(error.into()),
+    };
+    until("a read waits for its replica", PATIENCE, waits).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +107,9 @@ impl Watcher {
     /// Looks at the lane, which must not be behind what was seen before this began.
     async fn look(&self) -> Outcome {
         let owed = self.seen.load(Ordering::SeqCst);
-        let text = "select (select n from lanes where lane = 0) from pg_sleep(random() * 0.004)";
+        // Some are late by chance.
+        let text = "select (select n from lanes where lane = 0) \
+            from pg_sleep(case when random() < 0.3 then 0.05 else 0 end)";
         let seen: i64 = sqlx::query_scalar(AssertSqlSafe(text))
             .fetch_one(&self.session)
             .await?;
@@ -133,23 +136,26 @@ async fn a_session_whose_reads_are_hedged_never_goes_backwards_and_sees_its_writ
     let cluster = start(2, LANES).await?;
     let eager = Hedge::new().percentile(50).at_least(Duration::ZERO);
     let router = settle(router_over(&cluster).hedge(eager.share(100)), 2).await?;
+    learn(&router).await?;
     let load = Load::start(cluster.primary(), Style::default()).await?;
     // One is always some way behind the other.
     cluster
         .replica(0)
-        .set_apply_delay(Duration::from_millis(60))
+        .set_apply_delay(Duration::from_millis(20))
         .await?;
     let won = || counters.sum("lagwise_hedges_won_total", &[]);
     let began = lagwise::now();
     let mut turn = 0;
-    while turn < 60 || (won() < 20 && lagwise::now().since(began) < PATIENCE) {
+    while turn < 20 || (won() < 5 && lagwise::now().since(began) < PATIENCE) {
         turn += 1;
         let watcher = Watcher {
             session: router.session(),
             seen: Arc::default(),
         };
-        for _ in 0..6 {
+        for _ in 0..4 {
             watcher.look().await?;
+            // Until both replicas may answer.
+            tokio::time::sleep(POLL * 2).await;
         }
         let together = tokio::join!(watcher.look(), watcher.look(), watcher.look());
         together.0.and(together.1).and(together.2)?;
@@ -157,6 +163,6 @@ async fn a_session_whose_reads_are_hedged_never_goes_backwards_and_sees_its_writ
         watcher.look().await?;
     }
     load.stop().await?;
-    assert!(won() >= 20, "{} second attempts won", won());
+    assert!(won() >= 5, "{} second attempts won", won());
     Ok(())
 }
