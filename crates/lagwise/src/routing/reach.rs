@@ -151,6 +151,7 @@ impl<DB: Backend> Search<'_, DB> {
             on_replica: true,
             error,
         })?;
+        self.unsent = true;
         Ok(Tried::Failed)
     }
 

@@ -103,6 +103,8 @@ pub(crate) struct Search<'a, DB: Backend> {
     deadline: Instant,
     /// For the primary, from when it was found out that the read can go there.
     pub(super) permit: Option<Permit>,
+    /// What has failed so far failed before the read was sent: that costs it no retry.
+    pub(super) unsent: bool,
     /// Held from the first wait on.
     place: Option<Waiting<'a>>,
     waited: Duration,
@@ -133,6 +135,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             wait_until: began.after(wait),
             deadline,
             permit: None,
+            unsent: false,
             place: None,
             waited: Duration::ZERO,
             failed: Vec::new(),
@@ -243,6 +246,9 @@ impl<'a, DB: Backend> Search<'a, DB> {
         };
         match (fault, &self.last_error) {
             // No replica will do: the rest of the search ends at the primary.
+            (Fault::Busy | Fault::Conflict, Some(_)) if self.unsent => self
+                .failed
+                .extend(self.shared.nodes.iter().map(|node| node.id)),
             (Fault::ReplicaRefuses, None) | (Fault::Node, Some(_)) => self
                 .failed
                 .extend(self.shared.nodes.iter().map(|node| node.id)),
@@ -254,6 +260,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             }
         }
         self.last_error = Some(error);
+        self.unsent = false;
         observe::retried(node.name());
         Ok(())
     }
