@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod counters;
 pub mod ear;
 pub mod observe;
+pub mod readers;
 pub mod service;
 pub mod statements;
 pub mod workload;

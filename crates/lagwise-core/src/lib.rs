@@ -39,6 +39,7 @@ mod claim;
 mod event;
 mod ewma;
 mod floor;
+mod hedge;
 mod history;
 mod lsn;
 mod membership;
@@ -62,6 +63,7 @@ pub use claim::{Claim, ReadFrom};
 pub use event::Event;
 pub use ewma::PeakEwma;
 pub use floor::{Floor, Reached, Sight};
+pub use hedge::{HedgeLimits, Hedging};
 pub use history::{History, Recorded, Sample};
 pub use lsn::{Lsn, ParseLsnError, WalGeometry, WalGeometryError};
 pub use membership::{Cause, Membership};
@@ -74,7 +76,7 @@ pub use random::Random;
 pub use requirement::{Fallback, Requirement};
 pub use selection::{
     Candidate, Loads, Reason, Rejection, Rejections, Request, Selection, Step, next_step, recheck,
-    recheck_assumed, recheck_fresh, select,
+    recheck_assumed, recheck_fresh, select, without_primary,
 };
 pub use session::{Session, Voided};
 pub use snapshot::{NodeView, Snapshot};

@@ -64,6 +64,13 @@ pub struct Policy {
     pub write_wait: Duration,
     /// How long a read waits for a replica to have what it needs before it falls back. 20 ms.
     pub wait: Duration,
+    /// How long a read waits for a connection of a replica before it looks elsewhere, where there is
+    /// an elsewhere. 250 ms.
+    pub acquire_patience: Duration,
+    /// While at least this many percent of the replicas that nobody has drained are out for lag, and
+    /// below `lag_ceiling`, they serve reads with neither a floor nor a bound that the primary cannot
+    /// take: up to 100, and never at 0. 50.
+    pub panic_threshold: u32,
     /// How many reads may wait so at once; one more falls back without waiting. 1,024.
     pub max_waiting: u32,
     /// How long a token may wait for the position of the session's last write, before it is given
@@ -109,6 +116,8 @@ impl Default for Policy {
             primary_loss: PrimaryLoss::default(),
             write_wait: Duration::from_secs(5),
             wait: Duration::from_millis(20),
+            acquire_patience: Duration::from_millis(250),
+            panic_threshold: 50,
             max_waiting: 1024,
             capture_timeout: Duration::from_millis(250),
             sticky_window: Duration::from_secs(2),
@@ -167,6 +176,7 @@ impl Policy {
         self.interval_faults()
             .into_iter()
             .chain(self.rotation_faults())
+            .chain(self.read_faults())
             .flatten()
     }
 
@@ -229,7 +239,37 @@ impl Policy {
         ]
     }
 
-    fn rotation_faults(&self) -> [Option<PolicyFault>; 8] {
+    fn read_faults(&self) -> [Option<PolicyFault>; 4] {
+        let most = Duration::from_secs(60);
+        [
+            fault(
+                self.wait > most,
+                "wait",
+                self.wait,
+                Advice::Between(Duration::ZERO, most),
+            ),
+            fault(
+                self.write_wait > most * 10,
+                "write_wait",
+                self.write_wait,
+                Advice::Between(Duration::ZERO, most * 10),
+            ),
+            fault(
+                self.acquire_patience < Duration::from_millis(1) || self.acquire_patience > most,
+                "acquire_patience",
+                self.acquire_patience,
+                Advice::Between(Duration::from_millis(1), most),
+            ),
+            fault(
+                self.panic_threshold > 100,
+                "panic_threshold",
+                self.panic_threshold,
+                Advice::Percent,
+            ),
+        ]
+    }
+
+    fn rotation_faults(&self) -> [Option<PolicyFault>; 6] {
         [
             fault(
                 self.return_lag >= self.max_lag
@@ -271,18 +311,6 @@ impl Policy {
                 "capture_timeout",
                 self.capture_timeout,
                 Advice::Between(Duration::from_millis(1), Duration::from_secs(10)),
-            ),
-            fault(
-                self.wait > Duration::from_secs(60),
-                "wait",
-                self.wait,
-                Advice::Between(Duration::ZERO, Duration::from_secs(60)),
-            ),
-            fault(
-                self.write_wait > Duration::from_secs(600),
-                "write_wait",
-                self.write_wait,
-                Advice::Between(Duration::ZERO, Duration::from_secs(600)),
             ),
         ]
     }
@@ -347,6 +375,7 @@ impl fmt::Display for PolicyFault {
             Advice::AtLeast(least) => write!(f, "but must be at least {least:?}"),
             Advice::AtLeastOne => f.write_str("but must be at least 1"),
             Advice::Between(least, most) => write!(f, "but must be from {least:?} to {most:?}"),
+            Advice::Percent => f.write_str("but is a percentage: from 0, which is never, to 100"),
             Advice::ProvableLag {
                 poll_interval,
                 least,
@@ -364,6 +393,7 @@ enum Advice {
     AtLeast(Duration),
     AtLeastOne,
     Between(Duration, Duration),
+    Percent,
     ProvableLag {
         poll_interval: Duration,
         least: Duration,
@@ -479,6 +509,8 @@ mod tests {
             (|p| p.unseen_for = Duration::from_millis(1), "unseen_for"),
             (|p| p.sticky_window = Duration::ZERO, "sticky_window"),
             (|p| p.wait = Duration::from_secs(3600), "wait"),
+            (|p| p.acquire_patience = Duration::ZERO, "acquire_patience"),
+            (|p| p.panic_threshold = 101, "panic_threshold"),
             (|p| p.probe_timeout = Duration::ZERO, "probe_timeout"),
             (|p| p.max_backoff = Duration::ZERO, "max_backoff"),
             (|p| p.demand_interval = Duration::ZERO, "demand_interval"),

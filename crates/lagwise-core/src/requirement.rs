@@ -90,9 +90,13 @@ impl Requirement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fallback {
-    /// The primary, within its budget for such reads; refused beyond it.
+    /// The primary, within its budget for such reads; refused beyond it, but for what
+    /// [`Policy::panic_threshold`](crate::Policy::panic_threshold) says.
     #[default]
     Primary,
+    /// The primary, within its budget and without a queue for it; beyond that, or without a primary, as
+    /// [`Fallback::Freshest`].
+    PrimaryThenFreshest,
     /// The freshest replica that follows the primary, also when its lag has taken it out of
     /// rotation; the route says so. A floor or a bound that the read stated still holds: a replica
     /// that is not proved to meet it is no fallback, and the read is refused.

@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use self::eligible::judge;
 pub use self::eligible::{Rejection, recheck, recheck_assumed, recheck_fresh};
-pub use self::fallback::{Step, next_step};
+pub use self::fallback::{Step, next_step, without_primary};
 use crate::node::{NodeId, Weight};
 use crate::random::Random;
 use crate::requirement::{Fallback, Requirement};
@@ -113,6 +113,9 @@ pub enum Reason {
     Failed,
     /// The freshest replica serves, although it is out of rotation.
     Freshest,
+    /// A replica that is out for its lag serves a read that stated nothing: most of them are out so,
+    /// and the primary cannot take it.
+    Panic,
     /// A write, or a transaction that may write.
     Write,
     /// A statement outside of any session.
@@ -135,6 +138,7 @@ impl Reason {
             Self::NoReplica => "no_replica",
             Self::NoneInRotation => "none_in_rotation",
             Self::OutsideSession => "outside_session",
+            Self::Panic => "panic",
             Self::RefusedByReplica => "refused_by_replica",
             Self::Write => "write",
         }
@@ -181,19 +185,11 @@ pub fn select(
     loads: &impl Loads,
     random: &mut impl Random,
 ) -> Selection {
-    let eligible = |node: &NodeView| judge(snapshot, node, &request, now).is_ok();
-    // Near before far, and a node of weight zero, near or not, only when there is no other.
-    let classes = [(true, true), (false, true), (true, false), (false, false)];
     let mut draw = |guesses: &[bool]| {
-        classes.into_iter().find_map(|(near, weighted)| {
-            let in_class = |node: &NodeView| {
-                node.near == near
-                    && (node.spec.weight != Weight::ZERO) == weighted
-                    && guesses.contains(&node.spec.balanced)
-                    && eligible(node)
-            };
-            p2c::draw(snapshot, in_class, now, loads, random)
-        })
+        let eligible = |node: &NodeView| {
+            guesses.contains(&node.spec.balanced) && judge(snapshot, node, &request, now).is_ok()
+        };
+        draw_nearest(snapshot, eligible, now, loads, random)
     };
     let chosen = if request.requirement.floor().asks_for().is_some() {
         draw(&[false]).or_else(|| draw(&[true]))
@@ -204,6 +200,23 @@ pub fn select(
         Some(node) => Selection::Replica(candidate(node, now)),
         None => Selection::None(rejections(snapshot, &request, now)),
     }
+}
+
+/// Draws near before far, and a node of weight zero, near or not, only when there is no other.
+fn draw_nearest<'a>(
+    snapshot: &'a Snapshot,
+    eligible: impl Fn(&NodeView) -> bool,
+    now: Instant,
+    loads: &impl Loads,
+    random: &mut impl Random,
+) -> Option<&'a NodeView> {
+    let classes = [(true, true), (false, true), (true, false), (false, false)];
+    classes.into_iter().find_map(|(near, weighted)| {
+        let in_class = |node: &NodeView| {
+            node.near == near && (node.spec.weight != Weight::ZERO) == weighted && eligible(node)
+        };
+        p2c::draw(snapshot, in_class, now, loads, random)
+    })
 }
 
 fn candidate(node: &NodeView, now: Instant) -> Candidate {

@@ -179,6 +179,46 @@ impl Session {
         Ok(())
     }
 
+    /// What another replica must show to answer in place of the one on which a read is open: all that
+    /// was needed of that one. None while anything else is under way, or the session may not leave the
+    /// primary.
+    #[must_use]
+    pub fn rival_floor(&self) -> Option<Floor> {
+        let alone = self.open_reads == 1
+            && self.open_writes == 0
+            && self.open_primary_reads == 0
+            && !self.bound;
+        // What was read from a replica excuses it, but nobody knows here which one answers.
+        alone.then_some(Floor {
+            seen: None,
+            settling: false,
+            ..self.floor
+        })
+    }
+
+    /// The open read was answered by another replica than the one it was opened on, and what that one
+    /// says is seen by nobody. `floor` is what [`Session::rival_floor`] was when the other one was
+    /// looked for, and `reached` what it was proved to have reached before it was asked.
+    ///
+    /// # Errors
+    /// The floor, where the session has moved on since: the answer must not be used.
+    pub fn adopt_rival(
+        &mut self,
+        floor: Floor,
+        sight: Sight,
+        reached: Reached,
+    ) -> Result<(), Floor> {
+        let unmoved = self.rival_floor().is_some_and(|now| {
+            // What has ended since, has ended after the other one had reached what it shows.
+            now.position == floor.position && now.lacking_unseen(reached).is_none()
+        });
+        if !unmoved {
+            return Err(self.floor());
+        }
+        self.floor.seen = Some(sight);
+        Ok(())
+    }
+
     /// A read on a replica ends: it may have seen every commit that was shipped before `now`.
     pub fn close_read(&mut self, now: Instant) {
         self.open_reads = self.open_reads.saturating_sub(1);
@@ -325,6 +365,56 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_another_replica_counts_only_while_nothing_else_goes_on() {
+        let mut session = Session::resume(Floor::as_of(at(3)));
+        assert_eq!(session.rival_floor(), None, "no read is open");
+        session.open_read(sight(1), at(5)).unwrap();
+        let floor = session.rival_floor().unwrap();
+        assert_eq!(
+            floor.needed_from(sight(2)),
+            Some(at(3)),
+            "and not the open read's"
+        );
+        let adopt = |session: &Session, shown: u64| {
+            let mut session = session.clone();
+            let adopted = session.adopt_rival(floor, sight(2), at(shown).into());
+            adopted.map(|()| session)
+        };
+        assert!(adopt(&session, 2).is_err(), "it lacks the session's write");
+        let mut adopted = adopt(&session, 4).unwrap();
+        adopted.close_read(at(9));
+        assert_eq!(
+            adopted.floor().needed_from(sight(2)),
+            Some(at(3)),
+            "that one answered"
+        );
+        assert_eq!(adopted.floor().needed_from(sight(1)), Some(at(9)));
+
+        let moved: [fn(&mut Session); 5] = [
+            |session| session.open_read(sight(1), at(5)).unwrap(),
+            |session| {
+                session.open_read(sight(1), at(5)).unwrap();
+                session.close_read(at(8));
+            },
+            |session| session.open_write(),
+            |session| session.bind_to_primary(),
+            |session| session.open_primary_read(),
+        ];
+        for (number, moves) in moved.into_iter().enumerate() {
+            let mut session = session.clone();
+            moves(&mut session);
+            assert!(adopt(&session, 7).is_err(), "move {number}");
+        }
+        let position = Position {
+            system: SystemId::new(1),
+            timeline: Timeline::new(1),
+            lsn: Lsn::new(900),
+        };
+        session.merge(Floor::position(position, at(6)));
+        assert!(adopt(&session, 7).is_err(), "a token came in");
+    }
+
+    #[test]
     fn a_read_that_was_routed_before_another_ended_is_routed_again() {
         let mut session = Session::default();
         // Both were routed at once, the second one got its connection first.
@@ -403,9 +493,45 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Act {
         Write,
-        Read { node: u16 },
-        Overlap { first: u16, second: u16 },
-        Replay { node: u16, lag: u64 },
+        Read {
+            node: u16,
+        },
+        Overlap {
+            first: u16,
+            second: u16,
+        },
+        Hedged {
+            first: u16,
+            rival: u16,
+            meanwhile: Meanwhile,
+        },
+        Replay {
+            node: u16,
+            lag: u64,
+        },
+    }
+
+    /// What else a session does while a read of it has two attempts.
+    #[derive(Clone, Copy, Debug)]
+    enum Meanwhile {
+        Nothing,
+        Write,
+        Read { node: u16, ends: Ends },
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Ends {
+        Before,
+        After,
+    }
+
+    fn meanwhile() -> impl Strategy<Value = Meanwhile> {
+        let ends = prop_oneof![Just(Ends::Before), Just(Ends::After)];
+        prop_oneof![
+            Just(Meanwhile::Nothing),
+            Just(Meanwhile::Write),
+            (1_u16..4, ends).prop_map(|(node, ends)| Meanwhile::Read { node, ends }),
+        ]
     }
 
     fn acts() -> impl Strategy<Value = std::vec::Vec<Act>> {
@@ -414,6 +540,11 @@ mod tests {
             (1_u16..4).prop_map(|node| Act::Read { node }),
             (1_u16..4, 1_u16..4).prop_map(|(first, second)| Act::Overlap { first, second }),
             (1_u16..4, 0_u64..20).prop_map(|(node, lag)| Act::Replay { node, lag }),
+            (1_u16..4, 1_u16..4, meanwhile()).prop_map(|(first, rival, meanwhile)| Act::Hedged {
+                first,
+                rival,
+                meanwhile,
+            }),
         ];
         prop::collection::vec(act, 1..80)
     }
@@ -453,6 +584,54 @@ mod tests {
                         now += 1;
                         session.close_read(at(now));
                         saw = saw.max(shown);
+                    }
+                    Act::Hedged { first, rival, meanwhile } => {
+                        let shown = shows[usize::from(first)];
+                        if session.open_read(sight(first), at(shown)).is_err() { continue; }
+                        let floor = session.rival_floor().expect("only that read is open");
+                        // Each attempt sees what its replica shows now.
+                        let answer = shows[usize::from(rival)];
+                        let (mut still_open, mut open_write) = (0, false);
+                        match meanwhile {
+                            Meanwhile::Nothing => {}
+                            Meanwhile::Write => {
+                                session.open_write();
+                                open_write = true;
+                                now += 1;
+                            }
+                            Meanwhile::Read { node, ends } => {
+                                now += 5;
+                                let shown = &mut shows[usize::from(node)];
+                                *shown = (*shown).max(now);
+                                if session.open_read(sight(node), at(*shown)).is_ok() {
+                                    saw = saw.max(*shown);
+                                    still_open = 1;
+                                    now += 1;
+                                }
+                                if still_open == 1 && ends == Ends::Before {
+                                    session.close_read(at(now));
+                                    still_open = 0;
+                                }
+                            }
+                        }
+                        let reached = at(answer).into();
+                        if session.adopt_rival(floor, sight(rival), reached).is_ok() {
+                            prop_assert!(answer >= wrote, "did not read its own write");
+                            prop_assert!(answer >= saw, "went backwards");
+                            saw = saw.max(answer);
+                        } else {
+                            // The first one is waited for, and it saw what its replica showed.
+                            saw = saw.max(shown);
+                        }
+                        for _ in 0..=still_open {
+                            now += 1;
+                            session.close_read(at(now));
+                        }
+                        if open_write {
+                            now += 1;
+                            session.close_write(at(now));
+                            wrote = now;
+                        }
                     }
                     Act::Overlap { first, second } => {
                         // Routed at the same time, opened one after the other.

@@ -15,7 +15,7 @@ use lagwise_core::{
     Claim, Fallback, Floor, Incarnation, Instant, Lsn, Monitor, NodeId, NodeSpec, Observation,
     Policy, Position, ProbeFailure, Random, ReadFrom, Reason, Rejection, Request, Requirement,
     Role, Selection, ServerStart, Sight, Snapshot, Standing, Step, SystemId, Timeline, WallTime,
-    Weight, next_step, recheck, recheck_assumed, recheck_fresh, select,
+    Weight, next_step, recheck, recheck_assumed, recheck_fresh, select, without_primary,
 };
 
 const VECTORS: &str = "
@@ -69,6 +69,8 @@ a:5000                     | within=4000 freshest     => refuse; a out of rotati
 a:5000                     | wrote=4000 freshest      => refuse; a out of rotation: lagging
 a:5000                     | any freshest failed=a    => refuse; a failed this read already
 a:unseen                   | any freshest             => refuse; a out of rotation: unproved
+a:5000                     | any then                 => primary none_in_rotation; a out of rotation: lagging
+a:0                        | any then                 => a
 
 # Zones: near before far, far before the primary.
 a:0,far b:0                | any                      => b
@@ -124,6 +126,66 @@ a:0,lb b:5000              | wrote=3000               => a
 a:0,lb b:0,far             | any                      => a
 a:0,lb b:300               | within=500               => b
 a:0,lb b:300               | wrote=200                => primary behind_floor; a balanced, and the session wrote, read or came in within the sticky window; b 100ms short of what the session wrote or saw
+";
+
+/// What is left to a read that fell back to a primary that cannot take it.
+const WITHOUT_PRIMARY: &str = "
+# Most are out for lag: one of them serves who stated nothing.
+a:5000                     | any                      => panic a
+a:5000 b:9000              | any                      => panic a
+a:5000 b:9000              | any failed=a             => panic b
+a:5000 b:9000              | any failed=a failed=b    => refuse
+a:5000,w0 b:9000           | any                      => panic b
+a:5000,far b:9000          | any                      => panic b
+a:5000,lb b:9000           | any                      => panic b
+a:5000,lb                  | any                      => refuse
+
+# At half of those that nobody has drained it begins.
+a:5000 b:gone              | any                      => panic a
+a:5000 b:gone c:gone       | any                      => refuse
+a:5000 b:gone c:drained    | any                      => panic a
+a:5000 b:0                 | any failed=b             => panic a
+a:5000 b:0 c:0             | any failed=b failed=c    => refuse
+a:5000 b:5000 c:0          | any failed=c             => panic a
+
+# Late, and nothing worse.
+a:gone                     | any                      => refuse
+a:diverged                 | any                      => refuse
+a:unseen                   | any                      => refuse
+a:paused                   | any                      => refuse
+a:foreign                  | any                      => refuse
+a:drained                  | any                      => refuse
+
+# Whoever stated a floor or a bound, asked for the primary, or wanted no fallback is refused.
+a:5000                     | wrote=9000               => refuse
+a:5000                     | writing                  => refuse
+a:5000                     | read=a/5000              => refuse
+a:5000                     | token=1/9000             => refuse
+a:5000                     | foreign-token            => refuse
+a:5000                     | within=900000            => refuse
+a:5000                     | within=900000 wrote=9000 => refuse
+a:5000                     | primary                  => refuse
+a:5000                     | any refuse               => refuse
+a:5000                     | any freshest             => refuse
+";
+
+/// The same, for who wants the freshest then: whoever stated something is served by who has it.
+const THEN_FRESHEST: &str = "
+a:9000 b:5000              | any then                 => freshest b
+a:9000 b:5000              | any then failed=b        => freshest a
+a:9000 b:5000 c:gone       | any then                 => freshest b
+a:5000                     | within=6000 then         => freshest a
+a:5000                     | within=4000 then         => refuse
+a:5000                     | wrote=6000 then          => freshest a
+a:5000                     | wrote=4000 then          => refuse
+a:5000                     | writing then             => refuse
+a:5000                     | token=1/6000 then        => freshest a
+a:5000                     | token=1/4000 then        => refuse
+a:5000                     | token=2/6000 then        => refuse
+a:5000                     | primary then             => refuse
+a:gone                     | any then                 => refuse
+a:diverged                 | any then                 => refuse
+a:5000,lb                  | any then                 => refuse
 ";
 
 const PRIMARY: NodeId = NodeId::new(0);
@@ -378,6 +440,10 @@ impl Asked {
                 self.fallback = Fallback::Freshest;
                 Requirement::any()
             }
+            "then" => {
+                self.fallback = Fallback::PrimaryThenFreshest;
+                Requirement::any()
+            }
             "refuse" => {
                 self.fallback = Fallback::Refuse;
                 Requirement::any()
@@ -420,18 +486,84 @@ fn outcome(snapshot: &Snapshot, asked: &Asked, now: u64) -> String {
     std::iter::once(step).chain(why).collect()
 }
 
+/// What is left where the primary cannot take the read.
+fn last_resort(snapshot: &Snapshot, asked: &Asked, now: u64) -> String {
+    let left = without_primary(snapshot, asked.request(), at(now), &|_| 0, &mut || 0);
+    left.map_or_else(
+        || "refuse".to_owned(),
+        |(candidate, reason)| {
+            let name = &snapshot.nodes[candidate.node.index()].spec.name;
+            format!("{reason} {name}")
+        },
+    )
+}
+
 #[test]
 fn every_vector_comes_out_as_it_says() {
-    check(VECTORS, 40);
+    check(VECTORS, 40, outcome);
 }
 
 #[test]
 fn every_vector_of_balanced_nodes_comes_out_as_it_says() {
-    check(BALANCED, 25);
+    check(BALANCED, 25, outcome);
+}
+
+#[test]
+fn every_vector_without_a_primary_comes_out_as_it_says() {
+    check(WITHOUT_PRIMARY, 30, last_resort);
+}
+
+#[test]
+fn every_vector_of_the_freshest_without_a_primary_comes_out_as_it_says() {
+    check(THEN_FRESHEST, 14, last_resort);
+}
+
+#[test]
+fn a_threshold_of_zero_never_lets_a_late_replica_serve_and_of_a_hundred_only_when_all_are() {
+    for (threshold, cluster, expected) in [
+        (0, "a:5000 b:9000", "refuse"),
+        (100, "a:5000 b:gone", "refuse"),
+        (100, "a:5000 b:9000", "panic a"),
+        (1, "a:5000 b:gone c:gone", "panic a"),
+    ] {
+        let (mut snapshot, now) = staged(cluster);
+        let mut policy = Policy::clone(&snapshot.policy);
+        policy.panic_threshold = threshold;
+        snapshot.policy = std::sync::Arc::new(policy.validate().expect("it can be honored"));
+        let asked = Asked::parse("any", now, &BTreeMap::new());
+        let left = last_resort(&snapshot, &asked, now);
+        assert_eq!(left, expected, "{threshold} % of {cluster}");
+    }
+}
+
+#[test]
+fn nobody_is_served_by_a_replica_beyond_the_ceiling() {
+    for (ceiling, expected) in [(5_000, "panic a"), (4_999, "refuse")] {
+        let (mut snapshot, now) = staged("a:5000");
+        let mut policy = Policy::clone(&snapshot.policy);
+        policy.lag_ceiling = ms(ceiling);
+        snapshot.policy = std::sync::Arc::new(policy.validate().expect("it can be honored"));
+        let asked = Asked::parse("any", now, &BTreeMap::new());
+        assert_eq!(last_resort(&snapshot, &asked, now), expected, "{ceiling}");
+    }
+}
+
+#[test]
+fn of_late_replicas_it_is_not_always_the_same_that_serves() {
+    let (snapshot, now) = staged("a:5000 b:9000 c:20000");
+    let asked = Asked::parse("any", now, &BTreeMap::new());
+    let mut random = generator(5);
+    let mut served = [0_u32; 4];
+    for _ in 0..300 {
+        let left = without_primary(&snapshot, asked.request(), at(now), &|_| 1, &mut random);
+        let (candidate, _) = left.expect("all are late");
+        served[candidate.node.index()] += 1;
+    }
+    assert!(served[1..].iter().all(|times| *times > 50), "{served:?}");
 }
 
 /// Asserts that every vector comes out as it says, and that there are so many at least.
-fn check(vectors: &str, least: usize) {
+fn check(vectors: &str, least: usize, outcome: fn(&Snapshot, &Asked, u64) -> String) {
     let lines = vectors.lines().map(str::trim);
     let (mut tried, mut stages) = (0, BTreeMap::new());
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -515,8 +647,8 @@ fn a_weight_of_zero_gets_nothing_while_another_serves() {
     assert_shares("a:0,w0 b:0,w1 c:0,far", [1, 9, 9], [0, 1000, 0]);
 }
 
-/// `b` leaves and returns, so that it starts slowly beside `a`.
-fn share_of_a_returned_replica(after: u64) -> u64 {
+/// `b` leaves and returns, so that it starts slowly beside `a`, which costs 5.
+fn share_of_a_returned_replica(after: u64, cost: u64) -> u64 {
     let members: Vec<Member<'_>> = ["a:0", "b:0"].into_iter().map(Member::parse).collect();
     let mut stage = Stage::new(&members);
     let b = NodeId::new(2);
@@ -535,7 +667,8 @@ fn share_of_a_returned_replica(after: u64) -> u64 {
     let mut chosen = 0;
     for _ in 0..20_000 {
         let now = at(stage.now + after);
-        let selected = select(&snapshot, asked.request(), now, &|_| 5, &mut random);
+        let cost = |node: NodeId| if node == b { cost } else { 5 };
+        let selected = select(&snapshot, asked.request(), now, &cost, &mut random);
         let Selection::Replica(candidate) = selected else {
             panic!("both are in rotation: {selected:?}");
         };
@@ -545,9 +678,20 @@ fn share_of_a_returned_replica(after: u64) -> u64 {
 }
 
 #[test]
+fn a_returned_replica_gets_no_more_than_its_share_for_being_idle() {
+    for (after, least, most) in [(0, 100, 220), (5_000, 550, 800), (10_000, 980, 1_000)] {
+        let share = share_of_a_returned_replica(after, 1);
+        assert!(
+            (least..=most).contains(&share),
+            "{after} ms after its return an idle one gets {share} of a thousand"
+        );
+    }
+}
+
+#[test]
 fn a_returned_replica_gets_its_share_back_by_and_by() {
     for (after, expected) in [(0, 91), (2_000, 167), (5_000, 333), (10_000, 500)] {
-        let share = share_of_a_returned_replica(after);
+        let share = share_of_a_returned_replica(after, 5);
         assert!(
             share.abs_diff(expected) <= 20,
             "{after} ms after its return: {share} instead of {expected} of a thousand"
@@ -725,6 +869,7 @@ fn a_rejection_and_a_reason_are_told_apart_by_their_words() {
         Reason::Freshest,
         Reason::NoReplica,
         Reason::NoneInRotation,
+        Reason::Panic,
         Reason::Write,
     ];
     let words: BTreeSet<&str> = reasons.iter().map(|reason| reason.as_str()).collect();

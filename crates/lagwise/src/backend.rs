@@ -157,9 +157,11 @@ pub(crate) fn is_certain<DB: Backend, T>(outcome: &Result<T, sqlx::Error>) -> bo
 pub enum Fault {
     /// The node or the way to it is gone: what is known of it is void, and the read may go elsewhere.
     Node,
-    /// The node is well but would not serve this read now: out of connections, or a conflict with
-    /// replay. The read may go elsewhere.
+    /// The node is well but would not serve this read now, such as for want of a connection. The read
+    /// may go elsewhere.
     Busy,
+    /// Replay had to cancel the read, if it ran on a replica. It may go elsewhere.
+    Conflict,
     /// No replica will ever serve this statement. It may go to the primary.
     ReplicaRefuses,
     /// The statement itself is at fault, or the caller wanted it ended. It fails.

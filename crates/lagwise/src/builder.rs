@@ -14,6 +14,7 @@ use crate::capture::Capturer;
 use crate::clock;
 use crate::error::Error;
 use crate::events::Announcer;
+use crate::hedge::{Hedge, Hedges};
 use crate::monitor::{self, CatalogReader, Tasks};
 use crate::node_config::{NodeConfig, connect_nodes};
 use crate::publish::Published;
@@ -35,6 +36,8 @@ pub struct RouterBuilder<DB: Backend> {
     fallback: Fallback,
     budget: Budget,
     connect_timeout: Duration,
+    read_deadline: Option<Duration>,
+    hedge: Option<Hedge>,
     catalog_interval: Duration,
     statements: Settings,
     names: Vec<NameError>,
@@ -49,6 +52,8 @@ impl<DB: Backend> RouterBuilder<DB> {
             fallback: Fallback::default(),
             budget: Budget::default(),
             connect_timeout: Duration::from_secs(10),
+            read_deadline: None,
+            hedge: None,
             catalog_interval: Duration::from_secs(30),
             statements: Settings::default(),
             names: Vec::new(),
@@ -115,6 +120,19 @@ impl<DB: Backend> RouterBuilder<DB> {
     /// How many reads may fall back to the primary.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// How long a read may take that does not say so itself: see [`ReadOptions::deadline`](crate::ReadOptions::deadline). Unlimited
+    /// unless set, but for finding a connection, which always ends.
+    pub fn read_deadline(mut self, limit: Duration) -> Self {
+        self.read_deadline = Some(limit);
+        self
+    }
+
+    /// Asks a second replica where the first one's answer is late. Off unless set.
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
         self
     }
 
@@ -219,7 +237,6 @@ impl<DB: Backend> RouterBuilder<DB> {
         }));
         let (announcer, events) = Announcer::new();
         let (tasks, ends) = Tasks::new(runtime);
-        let connections = first.pool.options().get_max_connections();
         let statements = Arc::new(Statements::new(self.statements));
         let reader = CatalogReader {
             published: Arc::clone(&published),
@@ -239,8 +256,10 @@ impl<DB: Backend> RouterBuilder<DB> {
             requests: Requests::default(),
             changing: tokio::sync::Mutex::new(()),
             orders: monitor::start(machine, &published, announcer, &tasks),
-            purse: Purse::new(now, self.budget, connections),
+            purse: Purse::new(now, self.budget, first.pool.options().get_max_connections()),
             fallback: self.fallback,
+            read_deadline: self.read_deadline,
+            hedges: self.hedge.map(Hedges::new),
             lent: Lent::new(first),
             published,
             events,
@@ -278,10 +297,17 @@ impl<DB: Backend> RouterBuilder<DB> {
                 self.catalog_interval
             ));
         }
+        faults.extend(self.hedge.iter().flat_map(Hedge::faults));
+        if self.read_deadline == Some(Duration::ZERO) {
+            faults.push(
+                "read_deadline is 0: no read could end in time; leave it out for no deadline"
+                    .to_owned(),
+            );
+        }
         if self.budget.concurrent == Some(0) && self.fallback == Fallback::Primary {
             faults.push(
                 "the budget is for 0 reads at once, but the fallback is the primary: set the \
-                         fallback to Refuse or Freshest, or allow at least 1"
+                         fallback to Refuse, Freshest or PrimaryThenFreshest, or allow at least 1"
                     .to_owned(),
             );
         }

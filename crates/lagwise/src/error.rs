@@ -15,7 +15,7 @@ use lagwise_core::Rejection;
 ///
 /// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
 /// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
-/// [`is_read_only`](Self::is_read_only), [`is_closed`](Self::is_closed),
+/// [`is_read_only`](Self::is_read_only), [`is_timed_out`](Self::is_timed_out), [`is_closed`](Self::is_closed),
 /// [`may_have_been_applied`](Self::may_have_been_applied) for a write that failed, and
 /// [`as_sqlx`](Self::as_sqlx) for what the database said.
 pub struct Error(Box<Kind>);
@@ -50,6 +50,7 @@ enum Kind {
         rejections: Vec<(Arc<str>, Rejection)>,
     },
     Misused(String),
+    TimedOut,
     /// When to try again.
     TooEarly(Duration),
 }
@@ -88,6 +89,13 @@ impl Error {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(*self.0, Kind::ReadOnly)
+    }
+
+    /// A read's deadline has passed: see [`ReadOptions::deadline`](crate::ReadOptions::deadline). A 504,
+    /// in HTTP. Does not count as unavailable.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        matches!(*self.0, Kind::TimedOut)
     }
 
     /// When to try again, of a delayed job that no replica has enough for yet: see
@@ -204,6 +212,10 @@ impl Error {
         Self(Box::new(Kind::Unavailable { rejections }))
     }
 
+    pub(crate) fn timed_out() -> Self {
+        Self(Box::new(Kind::TimedOut))
+    }
+
     pub(crate) fn too_early(delay: Duration) -> Self {
         Self(Box::new(Kind::TooEarly(delay)))
     }
@@ -273,7 +285,7 @@ impl From<Error> for sqlx::Error {
             Kind::Closed => io::ErrorKind::NotConnected,
             Kind::ReadOnly => io::ErrorKind::PermissionDenied,
             Kind::Config(_) | Kind::Misused(_) => io::ErrorKind::InvalidInput,
-            Kind::NotReady { .. } => io::ErrorKind::TimedOut,
+            Kind::NotReady { .. } | Kind::TimedOut => io::ErrorKind::TimedOut,
             Kind::Deposed { .. } | Kind::InFlight { .. } => io::ErrorKind::ConnectionAborted,
             Kind::NoPrimary | Kind::Overloaded | Kind::TooEarly(_) | Kind::Unavailable { .. } => {
                 io::ErrorKind::ResourceBusy
@@ -314,6 +326,7 @@ impl fmt::Display for Error {
             ),
             Kind::NoPrimary => f.write_str("no node accepts writes, as far as the monitor knows"),
             Kind::NotReady { missing } => write!(f, "the cluster is not ready: {missing}"),
+            Kind::TimedOut => f.write_str("the read's deadline has passed"),
             Kind::TooEarly(delay) => write!(
                 f,
                 "no replica has what the job must see: try again in {delay:?}"

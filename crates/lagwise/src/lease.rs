@@ -16,7 +16,7 @@ use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
 
 use crate::backend::Backend;
 use crate::clock;
-use crate::load::InFlight;
+use crate::load::{InFlight, Load};
 use crate::node::Node;
 
 /// A connection of a node, on loan.
@@ -39,7 +39,12 @@ impl<DB: Backend> Lease<DB> {
             let age = AGE.try_with(Cell::get).ok().flatten();
             Ok::<_, sqlx::Error>((connection, age))
         }));
+        let unanswered = Unanswered {
+            load: Some(&node.load),
+            asked,
+        };
         let outcome = acquire.await;
+        unanswered.answered();
         let now = clock::now();
         // What it takes to open a connection says nothing of how fast the node answers.
         if !matches!(outcome, Ok((_, None))) {
@@ -84,6 +89,28 @@ impl<DB: Backend> Deref for Lease<DB> {
 impl<DB: Backend> DerefMut for Lease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         &mut self.connection
+    }
+}
+
+/// A connection that was asked for and is not there. Whoever gives it up has learned how slow the node
+/// is at least; else one that hangs would look like the fastest of all.
+struct Unanswered<'a> {
+    load: Option<&'a Load>,
+    asked: Instant,
+}
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.load = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(load) = self.load {
+            let now = clock::now();
+            load.outlasted(now, now.since(self.asked));
+        }
     }
 }
 

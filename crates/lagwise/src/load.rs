@@ -2,6 +2,7 @@
 //!
 //! In-flight reads times peak latency is what two candidates are compared by. Latency is that of the
 //! probes and of getting a connection: how long the caller holds a handle says nothing of the node.
+//! Reads that replay had to cancel count on top, for some seconds: who cancels one will cancel more.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use lagwise_core::{Instant, PeakEwma};
 pub(crate) struct Load {
     in_flight: AtomicU32,
     latency: Mutex<PeakEwma>,
+    conflicts: Mutex<Conflicts>,
 }
 
 impl Load {
@@ -21,14 +23,21 @@ impl Load {
         Self {
             in_flight: AtomicU32::new(0),
             latency: Mutex::new(PeakEwma::new(now, UNKNOWN, DECAY)),
+            conflicts: Mutex::new(Conflicts {
+                lately: 0,
+                stamped: now,
+            }),
         }
     }
 
-    /// In-flight leases times peak latency.
+    /// In-flight leases times peak latency, times one more than the conflicts of late.
     pub(crate) fn cost(&self, now: Instant) -> u64 {
         let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed));
         let latency = self.latency().at(now).max(ALIKE);
-        latency.saturating_mul(in_flight + 1)
+        let conflicts = u64::from(self.conflicts().at(now));
+        latency
+            .saturating_mul(in_flight + 1)
+            .saturating_mul(conflicts + 1)
     }
 
     /// How many leases are out.
@@ -41,8 +50,46 @@ impl Load {
         self.latency().observe(now, latency);
     }
 
+    /// Accounts for a round trip that was given up after so long: it takes at least that.
+    pub(crate) fn outlasted(&self, now: Instant, waited: Duration) {
+        let mut latency = self.latency();
+        if waited.as_nanos() > u128::from(latency.at(now)) {
+            latency.observe(now, waited);
+        }
+    }
+
+    /// Accounts for a read that replay had to cancel.
+    pub(crate) fn conflicted(&self, now: Instant) {
+        let mut conflicts = self.conflicts();
+        *conflicts = Conflicts {
+            lately: conflicts.at(now).saturating_add(1).min(MOST_CONFLICTS),
+            stamped: now,
+        };
+    }
+
+    fn conflicts(&self) -> std::sync::MutexGuard<'_, Conflicts> {
+        self.conflicts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn latency(&self) -> std::sync::MutexGuard<'_, PeakEwma> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads that replay canceled, half of them forgotten in each half-life.
+#[derive(Clone, Copy, Debug)]
+struct Conflicts {
+    lately: u32,
+    stamped: Instant,
+}
+
+impl Conflicts {
+    fn at(&self, now: Instant) -> u32 {
+        let halvings = now.since(self.stamped).as_nanos() / HALF_LIFE.as_nanos();
+        let halvings = u32::try_from(halvings).unwrap_or(u32::MAX);
+        self.lately.checked_shr(halvings).unwrap_or(0)
     }
 }
 
@@ -71,8 +118,15 @@ const UNKNOWN: Duration = Duration::from_millis(1);
 /// and must not get all the reads for it.
 const ALIKE: u64 = 1_000_000;
 
-/// How fast a bad latency is forgotten.
-const DECAY: Duration = Duration::from_secs(10);
+/// How fast a bad latency is forgotten. The probes go on whatever it is, so that one slow answer is
+/// corrected within seconds, also where reads come one at a time and none would be sent to find out.
+const DECAY: Duration = Duration::from_secs(1);
+
+/// Long queries come again within seconds; vacuum, which cancels them, within a minute.
+const HALF_LIFE: Duration = Duration::from_secs(2);
+
+/// However many conflicts there were, they are forgotten after four half-lives.
+const MOST_CONFLICTS: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -91,6 +145,56 @@ mod tests {
         });
         assert_eq!(fast, slow);
         assert!(far > 2 * slow, "{far} and {slow}");
+    }
+
+    /// The cost `seconds` after a round trip of 200 ms, with a probe of half a millisecond ten times a
+    /// second.
+    fn cost_after_a_slow_answer(seconds: u64) -> u64 {
+        let mut now = Instant::from_nanos(1 << 40);
+        let load = Load::new(now);
+        load.observe(now, Duration::from_millis(200));
+        for _ in 0..seconds * 10 {
+            now = now.after(Duration::from_millis(100));
+            load.observe(now, Duration::from_micros(500));
+        }
+        load.cost(now)
+    }
+
+    #[test]
+    fn one_slow_answer_is_forgotten_by_the_probes_alone_within_seconds() {
+        assert!(cost_after_a_slow_answer(0) >= 200 * ALIKE);
+        assert!(cost_after_a_slow_answer(1) > 20 * ALIKE, "not at once");
+        assert_eq!(cost_after_a_slow_answer(8), ALIKE);
+    }
+
+    #[test]
+    fn what_was_given_up_makes_a_node_dearer_and_never_cheaper() {
+        let now = Instant::from_nanos(1 << 40);
+        let load = Load::new(now);
+        load.outlasted(now, Duration::from_millis(250));
+        assert_eq!(load.cost(now), 250 * ALIKE);
+        load.outlasted(now, Duration::from_millis(2));
+        assert_eq!(load.cost(now), 250 * ALIKE);
+    }
+
+    #[test]
+    fn a_conflict_makes_a_node_dearer_for_some_seconds() {
+        let now = Instant::from_nanos(1 << 40);
+        let load = Load::new(now);
+        for conflicts in 1..=3 {
+            load.conflicted(now);
+            assert_eq!(load.cost(now), (conflicts + 1) * ALIKE);
+        }
+        assert_eq!(load.cost(now.after(HALF_LIFE)), 2 * ALIKE);
+        assert_eq!(load.cost(now.after(2 * HALF_LIFE)), ALIKE);
+        for _ in 0..1000 {
+            load.conflicted(now);
+        }
+        assert_eq!(
+            load.cost(now.after(4 * HALF_LIFE)),
+            ALIKE,
+            "for some seconds"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lagwise_core::{Instant, NodeId, NodeSpec};
@@ -12,6 +13,7 @@ use crate::backend::sealed::ConnectOptions;
 use crate::clock;
 use crate::lease::Lease;
 use crate::load::Load;
+use crate::monitor::Tasks;
 
 /// A node and the way to it.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Node<DB: Backend> {
     pub(crate) owned: bool,
     /// The text that the application gave as its address, where it gave one.
     pub(crate) address: Address,
+    /// Whether a connection is being opened that nobody waits for.
+    pub(crate) opening: Arc<AtomicBool>,
 }
 
 /// The text of a URL, to tell it from another. It may hold a password, and is never shown.
@@ -51,6 +55,22 @@ impl<DB: Backend> Node<DB> {
     /// Borrows a connection.
     pub(crate) async fn lease(&self) -> Result<Lease<DB>, sqlx::Error> {
         Lease::acquire(self).await
+    }
+
+    /// Goes on opening a connection for whoever comes next: where that takes longer than reads wait, none
+    /// of them would ever see the end of it.
+    pub(crate) fn open_ahead(&self, tasks: &Tasks) {
+        // Relaxed: one task more or less makes no difference.
+        if self.opening.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (pool, opening) = (self.pool.clone(), Arc::clone(&self.opening));
+        tasks.spawn(async move {
+            if let Err(error) = pool.acquire().await {
+                tracing::trace!(%error, "no connection could be opened ahead");
+            }
+            opening.store(false, Ordering::Relaxed);
+        });
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

@@ -268,6 +268,7 @@ fn connect_node<DB: Backend>(
         pool,
         owned,
         address,
+        opening: Arc::default(),
     })
 }
 

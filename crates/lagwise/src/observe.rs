@@ -53,6 +53,23 @@ pub(crate) fn retried(node: &Arc<str>) {
     metrics::retried(node);
 }
 
+/// A read whose answer is late is asked of another node as well.
+pub(crate) fn hedged(node: &Arc<str>) {
+    tracing::trace!(target: "lagwise::route", node = %node, "a second attempt begins");
+    metrics::hedged(node);
+}
+
+/// A second attempt was answered first.
+pub(crate) fn hedge_won(node: &Arc<str>) {
+    metrics::hedge_won(node);
+}
+
+/// Replay canceled a read on a replica.
+pub(crate) fn conflicted(node: &Arc<str>) {
+    tracing::debug!(target: "lagwise::route", node = %node, "replay canceled a read");
+    metrics::conflicted(node);
+}
+
 /// A node failed a request: it could not be connected to, was lost, or would not serve now.
 pub(crate) fn node_failed(node: &Arc<str>) {
     metrics::node_failed(node);

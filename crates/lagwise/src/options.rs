@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lagwise_core::{Fallback, Policy, Requirement};
 
+use crate::hedge::Hedged;
+
 /// A read that sees every commit acknowledged longer ago than this.
 ///
 /// ```no_run
@@ -40,6 +42,8 @@ pub struct ReadOptions {
     pub(crate) requirement: Requirement,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) wait: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) hedged: Option<Hedged>,
 }
 
 impl ReadOptions {
@@ -81,12 +85,35 @@ impl ReadOptions {
         self
     }
 
+    /// How long the whole read may take, from when it is asked for: the wait, getting a connection, and
+    /// where the router runs the statement, its running too; of a stream, until its last row. The
+    /// router's unless set. Past it the read fails with an error that
+    /// [is timed out](crate::Error::is_timed_out), and its connection is cut.
+    ///
+    /// What is done on a [`ReadConnection`](crate::ReadConnection) or in a read-only transaction that was
+    /// handed out is the caller's own business. A statement that was cut goes on at the server until it
+    /// finds that nobody listens: `statement_timeout` and `client_connection_check_interval` end it there.
+    #[must_use]
+    pub const fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = Some(limit);
+        self
+    }
+
+    /// Whether it may be hedged: see [`Hedge`](crate::Hedge). It may, where the router hedges, unless set.
+    #[must_use]
+    pub const fn hedge(mut self, hedged: Hedged) -> Self {
+        self.hedged = Some(hedged);
+        self
+    }
+
     /// These options, and where they say nothing, those.
     pub(crate) fn over(self, defaults: &Self) -> Self {
         Self {
             requirement: defaults.requirement.and(self.requirement),
             fallback: self.fallback.or(defaults.fallback),
             wait: self.wait.or(defaults.wait),
+            deadline: self.deadline.or(defaults.deadline),
+            hedged: self.hedged.or(defaults.hedged),
         }
     }
 

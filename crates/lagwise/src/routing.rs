@@ -6,7 +6,10 @@
 
 mod authority;
 mod confirm;
+mod deadline;
+mod hedge;
 mod outlook;
+mod reach;
 mod read;
 mod run;
 mod write;
@@ -14,6 +17,7 @@ mod write;
 use std::sync::Arc;
 
 pub(crate) use self::confirm::{Confirmed, Shows};
+pub(crate) use self::deadline::{passed, timed_out};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{

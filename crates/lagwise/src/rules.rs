@@ -15,7 +15,7 @@ pub(crate) struct Rules {
     pub(crate) reads: ReadOptions,
     /// Whether it refuses writes.
     pub(crate) read_only: bool,
-    /// Until when its reads may wait.
+    /// Until when its reads may take.
     pub(crate) deadline: Option<Instant>,
 }
 

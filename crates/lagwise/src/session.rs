@@ -102,8 +102,8 @@ impl<DB: Backend> Session<DB> {
         session
     }
 
-    /// This session, through a handle whose reads do not wait beyond `remaining` from now, whatever
-    /// their own wait is: for a replica, or for their turn on the primary.
+    /// This session, through a handle whose reads end within `remaining` from now, whatever their own
+    /// wait and [deadline](crate::ReadOptions::deadline) are.
     #[must_use]
     pub fn with_deadline(&self, remaining: Duration) -> Self {
         let mut session = self.clone();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use lagwise_core::{Fallback, Instant, NodeId, ValidPolicy};
 use sqlx::Pool;
@@ -11,6 +12,7 @@ use crate::backend::{Backend, Fault};
 use crate::budget::Purse;
 use crate::capture::Captures;
 use crate::events::Subscriber;
+use crate::hedge::Hedges;
 use crate::monitor::{Command, Orders, Tasks};
 use crate::node::Node;
 use crate::observe;
@@ -38,6 +40,10 @@ pub(crate) struct Shared<DB: Backend> {
     /// Begins with the node that is the primary as long as no other is known to be.
     pub(crate) lent: Lent<DB>,
     pub(crate) fallback: Fallback,
+    /// How long a read may take that does not say so itself.
+    pub(crate) read_deadline: Option<Duration>,
+    /// Reads are hedged by this; without it they are not.
+    pub(crate) hedges: Option<Hedges>,
     pub(crate) purse: Purse,
     pub(crate) published: Arc<Published<View<DB>>>,
     pub(crate) statements: Arc<Statements>,

@@ -2,14 +2,15 @@
 //!
 //! Waiting is worth it only where progress alone can help, and within its deadline; a read whose
 //! wait is known to be hopeless moves on at once. The primary's budget is spent by whoever takes the
-//! step, not here.
+//! step, not here; where that was in vain, [`without_primary`] says what is left.
 
 use super::eligible::{Rejection, meets};
-use super::{Candidate, Reason, Rejections, Request, candidate};
+use super::{Candidate, Loads, Reason, Rejections, Request, candidate, draw_nearest};
 use crate::membership::Cause;
 use crate::position::Place;
+use crate::random::Random;
 use crate::requirement::Fallback;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NodeView, Snapshot};
 use crate::time::Instant;
 
 /// What to do next.
@@ -62,12 +63,65 @@ pub fn next_step(
         return Step::Wait;
     }
     match request.fallback {
-        Fallback::Primary => Step::Primary(dominant(rejections)),
+        Fallback::Primary | Fallback::PrimaryThenFreshest => Step::Primary(dominant(rejections)),
         Fallback::Freshest => {
             freshest(snapshot, &request, now).map_or(Step::Refuse, Step::Freshest)
         }
         Fallback::Refuse => Step::Refuse,
     }
+}
+
+/// What a read does that fell back to the primary, where the primary's budget is spent or there is no
+/// primary: the replica that serves it all the same, and why. None: the read is refused.
+///
+/// Whoever stated a floor or a bound is served by nobody who is not proved to meet it. Whoever stated
+/// nothing accepts what a replica in rotation shows, and is served by one that is late only while so
+/// many are that refusing is worse.
+#[must_use]
+pub fn without_primary(
+    snapshot: &Snapshot,
+    request: Request<'_>,
+    now: Instant,
+    loads: &impl Loads,
+    random: &mut impl Random,
+) -> Option<(Candidate, Reason)> {
+    if request.requirement.is_primary() {
+        return None;
+    }
+    match request.fallback {
+        Fallback::PrimaryThenFreshest => {
+            freshest(snapshot, &request, now).map(|candidate| (candidate, Reason::Freshest))
+        }
+        Fallback::Primary if request.requirement.is_any() && is_panic(snapshot, now) => {
+            let serves = |node: &NodeView| {
+                is_late(snapshot, node, now) && !request.failed.contains(&node.id)
+            };
+            let node = draw_nearest(snapshot, serves, now, loads, random)?;
+            Some((candidate(node, now), Reason::Panic))
+        }
+        Fallback::Primary | Fallback::Freshest | Fallback::Refuse => None,
+    }
+}
+
+/// Whether so many replicas are out for their lag that the policy prefers their answers to none.
+fn is_panic(snapshot: &Snapshot, now: Instant) -> bool {
+    let threshold = usize::try_from(snapshot.policy.panic_threshold).unwrap_or(usize::MAX);
+    let in_use = |node: &&NodeView| node.membership.cause() != Some(Cause::Drained);
+    let all = snapshot.replicas().filter(in_use).count();
+    let late = snapshot
+        .replicas()
+        .filter(|node| is_late(snapshot, node, now))
+        .count();
+    threshold > 0 && late > 0 && late.saturating_mul(100) >= all.saturating_mul(threshold)
+}
+
+/// Whether a replica follows the primary, as is proved, and is out for nothing but its lag.
+fn is_late(snapshot: &Snapshot, node: &NodeView, now: Instant) -> bool {
+    snapshot.primary != Some(node.id)
+        && node.membership.cause() == Some(Cause::Lagging)
+        && node
+            .staleness(now)
+            .is_some_and(|staleness| staleness <= snapshot.policy.lag_ceiling)
 }
 
 fn is_ahead(snapshot: &Snapshot, request: &Request<'_>) -> bool {

@@ -135,9 +135,10 @@ fn fault_of(code: &str, routine: Option<&str>) -> Fault {
         // Shut down by an administrator, crashed, starting up or shutting down; a lost connection.
         "57P01" | "57P02" | "57P03" => Fault::Node,
         code if code.starts_with("08") => Fault::Node,
-        // A conflict with replay (a serialization failure or a deadlock, to a reader on a standby),
-        // or no connection slot left.
-        "40001" | "40P01" | "53300" => Fault::Busy,
+        // A serialization failure or a deadlock: a conflict with replay, to a reader on a standby.
+        "40001" | "40P01" => Fault::Conflict,
+        // No connection slot left.
+        "53300" => Fault::Busy,
         // Not refusals: a plan that was prepared before a table changed, and a materialized view
         // that is empty until its refresh is replayed.
         "0A000" if routine == Some("RevalidateCachedQuery") => Fault::Busy,
@@ -264,7 +265,8 @@ mod tests {
         for (code, fault) in [
             ("57P01", Fault::Node),
             ("08006", Fault::Node),
-            ("40001", Fault::Busy),
+            ("40001", Fault::Conflict),
+            ("40P01", Fault::Conflict),
             ("53300", Fault::Busy),
             ("25006", Fault::ReplicaRefuses),
             ("57014", Fault::Statement),

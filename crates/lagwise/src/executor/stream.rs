@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_stream::try_stream;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use lagwise_core::Reason;
+use lagwise_core::{Instant, Reason};
 
 use super::way::{Origin, Way};
 use super::{Item, Statement};
@@ -40,12 +40,14 @@ where
             let mut handed_out = false;
             let outcome = {
                 let mut silence = pin!(connection.silence(&origin.shared));
+                let mut deadline = pin!(routing::passed(route.deadline()));
                 let mut items = DB::fetch_many_on(connection.driver(), statement.clone());
                 loop {
                     let item = tokio::select! {
                         biased;
                         item = next(&mut items) => item.transpose(),
                         () = &mut silence => Err(routing::fallen_silent()),
+                        () = &mut deadline => Err(routing::timed_out()),
                     };
                     match item {
                         Ok(None) => break Ok(()),
@@ -125,6 +127,14 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             next,
             deposed: false,
         })
+    }
+
+    /// When the statement is cut; what may write never is.
+    fn deadline(&self) -> Instant {
+        match &self.next {
+            Next::Read(search) => search.deadline(),
+            Next::Primary(..) => Instant::NEVER,
+        }
     }
 
     async fn connect(&mut self) -> Result<Connected<DB>, sqlx::Error> {

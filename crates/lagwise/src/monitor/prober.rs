@@ -114,7 +114,9 @@ impl<DB: Backend> Prober<DB> {
                 tracing::debug!(node = %self.node.name(), %error, "a probe failed");
                 match DB::fault(&error) {
                     Fault::Node => ProbeFailure::Lost,
-                    Fault::Busy | Fault::ReplicaRefuses | Fault::Statement => ProbeFailure::Refused,
+                    Fault::Busy | Fault::Conflict | Fault::ReplicaRefuses | Fault::Statement => {
+                        ProbeFailure::Refused
+                    }
                 }
             })?;
         Ok(Observation {

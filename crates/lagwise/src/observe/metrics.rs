@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Event, Instant, ProbeFailure, Snapshot};
+use lagwise_core::{Event, Instant, ProbeFailure, Reason, Snapshot};
 use metrics::{SharedString, counter, gauge, histogram};
 
 use crate::events::Happened;
@@ -17,6 +17,10 @@ pub(super) fn routed(route: &Route) {
         histogram!("lagwise_route_wait_seconds", "reason" => reason)
             .record(route.waited.as_secs_f64());
     }
+    if matches!(route.reason, Reason::Freshest | Reason::Panic) && route.is_proved() {
+        histogram!("lagwise_route_staleness_seconds", "reason" => reason)
+            .record(route.staleness.as_secs_f64());
+    }
 }
 
 pub(super) fn refused(cause: &'static str) {
@@ -25,6 +29,18 @@ pub(super) fn refused(cause: &'static str) {
 
 pub(super) fn retried(node: &Arc<str>) {
     counter!("lagwise_reads_retried_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn hedged(node: &Arc<str>) {
+    counter!("lagwise_hedges_started_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn hedge_won(node: &Arc<str>) {
+    counter!("lagwise_hedges_won_total", "node" => label(node)).increment(1);
+}
+
+pub(super) fn conflicted(node: &Arc<str>) {
+    counter!("lagwise_conflicts_total", "node" => label(node)).increment(1);
 }
 
 pub(super) fn node_failed(node: &Arc<str>) {

@@ -14,6 +14,10 @@ pub(super) fn refused(_: &'static str) {}
 
 pub(super) fn retried(_: &Arc<str>) {}
 
+pub(super) fn hedged(_: &Arc<str>) {}
+pub(super) fn hedge_won(_: &Arc<str>) {}
+pub(super) fn conflicted(_: &Arc<str>) {}
+
 pub(super) fn node_failed(_: &Arc<str>) {}
 
 pub(super) fn statement_refused(_: &Arc<str>) {}

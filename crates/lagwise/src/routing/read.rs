@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use lagwise_core::{
     Candidate, Fallback, Floor, Instant, NodeId, Reason, Rejections, Request, Requirement, Role,
-    Selection, Snapshot, Step, next_step, select,
+    Selection, Snapshot, Step, next_step, select, without_primary,
 };
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
-use super::confirm::{Confirmed, Doubt, confirm};
-use super::run::{Failed, end_of, fallen_silent, is_silence};
-use super::write::{account, await_primary, connect_primary};
+use super::deadline::{is_timed_out, passed, time_out, timed_out};
+use super::reach::{Fell, Tried};
+use super::run::{Failed, end_of, fallen_silent};
+use super::write::account;
 use crate::backend::{Backend, Fault};
+use crate::budget::Permit;
 use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
+use crate::hedge::{Hedged, Hedges};
 use crate::lease::Leased;
 use crate::monitor::Command;
-use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Watcher;
@@ -69,6 +71,7 @@ pub(crate) async fn begin_read_only<DB: Backend>(
             biased;
             begun = Transaction::begin(lease, Some(statement), route, ending) => begun,
             () = end_of(search.shared, sight) => Err(fallen_silent()),
+            () = passed(search.deadline) => Err(timed_out()),
         };
         match outcome {
             Ok(transaction) => return Ok(transaction),
@@ -90,26 +93,20 @@ pub(super) enum Decision {
     Wait,
 }
 
-/// What became of an attempt at a replica.
-enum Tried<DB: Backend> {
-    Opened(Box<ReadConnection<DB>>),
-    /// The connection falls short of what the read needs, and replay may make up for it.
-    NotYet,
-    /// The search goes on without the replica.
-    Failed,
-}
-
 /// One read's way through the nodes.
 pub(crate) struct Search<'a, DB: Backend> {
     shared: &'a Arc<Shared<DB>>,
     session: Option<Arc<SessionState>>,
-    /// Counted as under way until the search is dropped.
     begun: Begun<'a>,
     options: ReadOptions,
     fallback: Fallback,
     wait_until: Instant,
-    /// When the caller gives up.
+    /// When the read fails for having taken too long.
     deadline: Instant,
+    /// For the primary, from when it was found out that the read can go there.
+    pub(super) permit: Option<Permit>,
+    /// What has failed so far failed before the read was sent: that costs it no retry.
+    pub(super) unsent: bool,
     /// Held from the first wait on.
     place: Option<Waiting<'a>>,
     waited: Duration,
@@ -123,7 +120,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let shared = caller.shared;
         let rules = caller.rules;
         let options = options.over(&rules.reads);
-        let deadline = rules.deadline.unwrap_or(Instant::NEVER);
+        let limit = options.deadline.or(shared.read_deadline);
+        let deadline = limit
+            .map_or(Instant::NEVER, |limit| began.after(limit))
+            .min(rules.deadline.unwrap_or(Instant::NEVER));
+        // Whoever has little time leaves half of it for where the read falls back to.
+        let wait = options
+            .wait_under(&shared.policy())
+            .min(deadline.since(began) / 2);
         shared.orders.note_read(began);
         Self {
             shared,
@@ -131,10 +135,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
             begun: caller.begun,
             options,
             fallback: options.fallback.unwrap_or(shared.fallback),
-            wait_until: began
-                .after(options.wait_under(&shared.policy()))
-                .min(deadline),
+            wait_until: began.after(wait),
             deadline,
+            permit: None,
+            unsent: false,
             place: None,
             waited: Duration::ZERO,
             failed: Vec::new(),
@@ -144,18 +148,21 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     /// Finds a connection.
     pub(crate) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
-        self.admit()?;
         let mut watcher: Option<Watcher> = None;
         loop {
-            if self.shared.tasks.is_closed() {
-                return Err(Error::closed());
-            }
+            self.admit()?;
             let snapshot = self.shared.published.load();
             let now = clock::now();
+            if now >= self.deadline {
+                return Err(time_out());
+            }
             let floor = self.floor(&snapshot);
             let (candidate, reason) = match self.decide(&snapshot, floor, now) {
                 Decision::Try(candidate, reason) => (candidate, reason),
-                Decision::Primary(reason) => return self.primary(reason).await,
+                Decision::Primary(reason) => match self.primary(floor, reason).await? {
+                    Fell::Opened(connection) => return Ok(*connection),
+                    Fell::Instead(candidate, reason) => (candidate, reason),
+                },
                 Decision::Refuse(rejections) => return Err(self.refuse(&snapshot, &rejections)),
                 Decision::Wait => {
                     self.wait(&mut watcher, floor, now).await;
@@ -171,7 +178,46 @@ impl<'a, DB: Backend> Search<'a, DB> {
     }
 
     pub(super) fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
-        let request = self.request(floor);
+        self.decide_on(snapshot, self.request(floor), now)
+    }
+
+    /// What the read would do if a node had failed it.
+    pub(super) fn decide_without(
+        &self,
+        snapshot: &Snapshot,
+        floor: Floor,
+        now: Instant,
+        but: NodeId,
+    ) -> Decision {
+        let mut failed = self.failed_and(but);
+        if self.last_error.is_some() {
+            failed.extend(self.everybody());
+        }
+        let request = Request {
+            failed: &failed,
+            ..self.request(floor)
+        };
+        self.decide_on(snapshot, request, now)
+    }
+
+    /// The replica that serves although the primary cannot, if one does.
+    pub(super) fn without_primary(
+        &self,
+        snapshot: &Snapshot,
+        floor: Floor,
+        now: Instant,
+    ) -> Option<(Candidate, Reason)> {
+        let costs = self.shared.costs(now);
+        without_primary(
+            snapshot,
+            self.request(floor),
+            now,
+            &costs,
+            &mut fastrand_u64,
+        )
+    }
+
+    fn decide_on(&self, snapshot: &Snapshot, request: Request<'_>, now: Instant) -> Decision {
         match select(
             snapshot,
             request,
@@ -189,44 +235,115 @@ impl<'a, DB: Backend> Search<'a, DB> {
         }
     }
 
-    /// Accounts for a failure on a node that was found: tries elsewhere, once, if that can help.
+    /// Accounts for a failure on a node that was found: tries elsewhere, if that can help. That is one
+    /// other replica, and where that has gone as well, no replica at all.
     pub(crate) fn forgive(&mut self, failed: Failed) -> Result<(), Error> {
         let fault = DB::fault(&failed.error);
-        let on_replica = failed.on_replica;
+        let may_go_on = failed.on_replica && !is_timed_out(&failed.error);
         let name = Arc::clone(&failed.node);
-        let tried = self.shared.named(&failed.node);
+        // One that was removed meanwhile is not found again.
+        let tried = self.shared.named(&name).map(|node| node.id);
         let error = self.give_up(failed);
-        match fault {
-            _ if !on_replica || self.last_error.is_some() => return Err(error),
-            Fault::Statement => return Err(error),
+        if !may_go_on {
+            return Err(error);
+        }
+        match (fault, &self.last_error) {
             // No replica will do: the rest of the search ends at the primary.
-            Fault::ReplicaRefuses => self.failed.extend(
-                self.shared
-                    .published
-                    .load()
-                    .roster
-                    .iter()
-                    .map(|node| node.id),
-            ),
-            // One that was removed meanwhile is not found again.
-            Fault::Node | Fault::Busy => self.failed.extend(tried.map(|node| node.id)),
+            (Fault::Busy | Fault::Conflict, Some(_)) if self.unsent => self.exclude_everybody(),
+            (Fault::ReplicaRefuses, None) | (Fault::Node, Some(_)) => self.exclude_everybody(),
+            (Fault::Node | Fault::Busy | Fault::Conflict, None) => self.failed.extend(tried),
+            (Fault::Statement, None)
+            | (Fault::ReplicaRefuses | Fault::Busy | Fault::Conflict | Fault::Statement, Some(_)) =>
+            {
+                return Err(error);
+            }
         }
         self.last_error = Some(error);
+        self.unsent = false;
         observe::retried(&name);
         Ok(())
     }
 
+    /// Every node there is at present.
+    fn everybody(&self) -> Vec<NodeId> {
+        let view = self.shared.published.load();
+        view.roster.iter().map(|node| node.id).collect()
+    }
+
+    fn exclude_everybody(&mut self) {
+        let everybody = self.everybody();
+        self.failed.extend(everybody);
+    }
+
     /// Accounts for a failure that is not tried again.
     pub(crate) fn give_up(&self, failed: Failed) -> Error {
-        match self.shared.named(&failed.node) {
-            Some(node) => account(self.shared, &node, failed.error),
-            None => Error::from(failed.error),
+        if is_timed_out(&failed.error) {
+            return time_out();
         }
+        let Some(node) = self.shared.named(&failed.node) else {
+            return Error::from(failed.error);
+        };
+        if failed.on_replica && DB::fault(&failed.error) == Fault::Conflict {
+            observe::conflicted(node.name());
+            node.load.conflicted(clock::now());
+        }
+        account(self.shared, &node, failed.error)
+    }
+
+    /// A fallback that the primary could not take. What failed before says more.
+    pub(super) fn refused_by_primary(&mut self, error: Error) -> Error {
+        if error.is_overloaded() {
+            observe::refused("budget");
+            return error;
+        }
+        self.last_error.take().unwrap_or(error)
+    }
+
+    /// Goes on without a node.
+    pub(super) fn exclude(&mut self, node: NodeId) {
+        self.failed.push(node);
+    }
+
+    /// Gives the place among those that wait to another.
+    pub(super) fn leave_queue(&mut self) {
+        self.place = None;
+    }
+
+    pub(super) const fn session(&self) -> Option<&Arc<SessionState>> {
+        self.session.as_ref()
+    }
+
+    /// What second attempts are decided by, where there may be one.
+    pub(super) fn hedges(&self) -> Option<&'a Hedges> {
+        let allowed = self.options.hedged != Some(Hedged::Never);
+        self.shared.hedges.as_ref().filter(|_| allowed)
+    }
+
+    /// What the caller said that the read must see.
+    pub(super) const fn stated(&self) -> Requirement {
+        self.options.requirement
+    }
+
+    /// The nodes that have failed the read, and another one.
+    pub(super) fn failed_and(&self, node: NodeId) -> Vec<NodeId> {
+        self.failed.iter().copied().chain([node]).collect()
+    }
+
+    pub(super) const fn wait_until(&self) -> Instant {
+        self.wait_until
+    }
+
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Whether the router takes the read.
     pub(super) fn admit(&self) -> Result<(), Error> {
         self.begun.admit()
+    }
+
+    pub(super) fn add_wait(&mut self, waited: Duration) {
+        self.waited += waited;
     }
 
     pub(crate) const fn shared(&self) -> &'a Arc<Shared<DB>> {
@@ -241,7 +358,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             .unwrap_or_default()
     }
 
-    fn request(&self, floor: Floor) -> Request<'_> {
+    pub(super) fn request(&self, floor: Floor) -> Request<'_> {
         Request {
             requirement: self.options.requirement.and(Requirement::at_least(floor)),
             fallback: self.fallback,
@@ -296,116 +413,13 @@ impl<'a, DB: Backend> Search<'a, DB> {
         self.waited += clock::now().since(now);
     }
 
-    /// Connects to a replica and confirms it.
-    async fn try_replica(
-        &mut self,
-        candidate: Candidate,
-        floor: Floor,
-        reason: Reason,
-    ) -> Result<Tried<DB>, Error> {
-        let Some(node) = self.shared.node(candidate.node) else {
-            return Ok(Tried::Failed);
-        };
-        let requirement = self.request(floor).requirement;
-        let mut leased = match node.lease().await {
-            Ok(lease) => Leased { node, lease },
-            Err(error) => return self.failed_at(&node, error),
-        };
-        match confirm(self.shared, &mut leased, candidate, requirement).await {
-            Ok(confirmed) => Ok(self
-                .open(leased, confirmed, reason)
-                .map_or(Tried::Failed, |connection| {
-                    Tried::Opened(Box::new(connection))
-                })),
-            Err(Doubt::Failed(error)) => {
-                let node = Arc::clone(&leased.node);
-                if is_silence(&error) {
-                    leased.lease.discard();
-                }
-                self.failed_at(&node, error)
-            }
-            Err(Doubt::Behind) if clock::now() < self.wait_until => {
-                observe::doubted(leased.node.name());
-                Ok(Tried::NotYet)
-            }
-            Err(doubt) => {
-                if matches!(doubt, Doubt::Changed) {
-                    self.shared.orders.give(Command::Suspect(candidate.node));
-                }
-                observe::doubted(leased.node.name());
-                self.failed.push(candidate.node);
-                Ok(Tried::Failed)
-            }
-        }
-    }
-
-    fn failed_at(&mut self, node: &Node<DB>, error: sqlx::Error) -> Result<Tried<DB>, Error> {
-        self.forgive(Failed {
-            node: Arc::clone(node.name()),
-            on_replica: true,
-            error,
-        })?;
-        Ok(Tried::Failed)
-    }
-
-    /// Opens the read in the session; none if the session has seen something newer meanwhile.
-    fn open(
+    pub(super) fn route(
         &self,
-        leased: Leased<DB>,
-        confirmed: Confirmed,
+        leased: &Leased<DB>,
+        role: Role,
         reason: Reason,
-    ) -> Option<ReadConnection<DB>> {
-        let read = match &self.session {
-            Some(session) => Some(session.open_read(confirmed)?),
-            None => None,
-        };
-        let staleness = match confirmed.shows.as_of() {
-            Some(as_of) => clock::now().since(as_of),
-            None => Duration::MAX,
-        };
-        let route = self.route(&leased, Role::Replica, reason, staleness);
-        Some(ReadConnection::on_replica(
-            leased.lease,
-            route,
-            confirmed.sight,
-            read,
-        ))
-    }
-
-    /// Reads from the primary: within its budget, unless the caller asked for it or there is no
-    /// replica that could have served.
-    async fn primary(&mut self, reason: Reason) -> Result<ReadConnection<DB>, Error> {
-        let until = clock::now().after(self.shared.policy().write_wait);
-        let until = until.min(self.deadline);
-        // Whoever waits for a primary needs no place on it yet.
-        await_primary(self.shared, until, &mut self.waited).await;
-        let fallback = !matches!(reason, Reason::Asked | Reason::NoReplica);
-        let permit = if !fallback {
-            None
-        } else {
-            Some(self.shared.purse.spend(self.deadline).await.map_err(|_| {
-                observe::refused("budget");
-                Error::overloaded()
-            })?)
-        };
-        // The wait is over, and its place is free for another.
-        self.place = None;
-        let session = self.session.as_ref();
-        let leased = connect_primary(self.shared, session, until, &mut self.waited)
-            .await
-            .map_err(|error| self.last_error.take().unwrap_or(error))?;
-        let read = self.session.as_ref();
-        let read = read.map(|session| session.open_primary_read(fallback));
-        let route = self.route(&leased, Role::Primary, reason, Duration::ZERO);
-        Ok(ReadConnection::on_primary(
-            leased.lease,
-            route,
-            read,
-            permit,
-        ))
-    }
-
-    fn route(&self, leased: &Leased<DB>, role: Role, reason: Reason, staleness: Duration) -> Route {
+        staleness: Duration,
+    ) -> Route {
         let route = Route {
             node: Arc::clone(leased.node.name()),
             role,

@@ -1,7 +1,8 @@
 //! Runs a read, and once more where that is safe and can help.
 //!
 //! A replica that falls silent answers neither the read nor its end: only the monitor can tell. So a
-//! read under way is given up as soon as the monitor knows that its replica has gone.
+//! read under way is given up as soon as the monitor knows that its replica has gone, and at its
+//! deadline wherever it runs.
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use lagwise_core::{Cause, Sight};
 
-use super::Caller;
+use super::deadline::is_timed_out;
 use super::read::Search;
+use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
 use crate::error::Error;
@@ -91,14 +93,8 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut connection = search.run().await?;
-    let sight = connection.sight();
-    let outcome = tokio::select! {
-        biased;
-        outcome = work(&mut connection) => outcome,
-        () = end_of(search.shared(), sight) => Err(fallen_silent()),
-    };
-    Ok(outcome.map_err(|error| Failed::on(connection, error)))
+    let connection = search.run().await?;
+    Ok(hedge::run(search, connection, work).await)
 }
 
 /// A read that failed on a node that was found for it.
@@ -114,7 +110,7 @@ impl Failed {
     pub(crate) fn on<DB: Backend>(connection: ReadConnection<DB>, error: sqlx::Error) -> Self {
         let node = Arc::clone(&connection.route().node);
         let on_replica = connection.sight().is_some();
-        if is_silence(&error) {
+        if is_silence(&error) || is_timed_out(&error) {
             connection.discard();
         } else {
             drop(connection);

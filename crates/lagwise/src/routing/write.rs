@@ -388,7 +388,7 @@ pub(super) fn account<DB: Backend>(
     if fault == Fault::Node {
         shared.orders.give(Command::Suspect(node.id));
     }
-    if matches!(fault, Fault::Node | Fault::Busy) {
+    if matches!(fault, Fault::Node | Fault::Busy | Fault::Conflict) {
         observe::node_failed(node.name());
     }
     Error::on_node(node.name(), error)

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lagwise_core::{Floor, Snapshot, Timeline};
+use lagwise_core::{Floor, Reached, Sight, Snapshot, Timeline};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -58,6 +58,16 @@ impl SessionState {
             state: Arc::clone(self),
             on_primary: false,
         })
+    }
+
+    /// What another replica must show to answer in place of the one that is being read from.
+    pub(crate) fn rival_floor(&self) -> Option<Floor> {
+        self.core().rival_floor()
+    }
+
+    /// The open read was answered by another replica; none if the answer must not be used.
+    pub(crate) fn adopt_rival(&self, floor: Floor, sight: Sight, reached: Reached) -> Option<()> {
+        self.core().adopt_rival(floor, sight, reached).ok()
     }
 
     /// Opens a read on the primary.

@@ -81,12 +81,16 @@ impl IntoResponse for NoSession {
 }
 
 impl IntoResponse for Error {
-    /// 503 with `Retry-After` where trying again can help, and 500 for anything else. What went wrong
-    /// is for the log, not for the client.
+    /// 503 with `Retry-After` where trying again can help, 504 where a read's deadline has passed, and
+    /// 500 for anything else. What went wrong is for the log, not for the client.
     fn into_response(self) -> Response {
         if self.is_unavailable() || self.is_closed() {
             log_unavailable(&self);
             unavailable()
+        } else if self.is_timed_out() {
+            log_unavailable(&self);
+            let text = "the database did not answer in time";
+            (StatusCode::GATEWAY_TIMEOUT, text).into_response()
         } else {
             log_failure(&self);
             (StatusCode::INTERNAL_SERVER_ERROR, "the request failed").into_response()
@@ -109,4 +113,26 @@ fn unavailable() -> Response {
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_status() {
+        let wrapped = Error::from(sqlx::Error::from(Error::timed_out()));
+        for (error, status) in [
+            (Error::overloaded(), StatusCode::SERVICE_UNAVAILABLE),
+            (Error::no_primary(), StatusCode::SERVICE_UNAVAILABLE),
+            (Error::timed_out(), StatusCode::GATEWAY_TIMEOUT),
+            (wrapped, StatusCode::GATEWAY_TIMEOUT),
+            (Error::read_only(), StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            let (text, response) = (error.to_string(), error.into_response());
+            assert_eq!(response.status(), status, "{text}");
+            let again = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(again, status == StatusCode::SERVICE_UNAVAILABLE, "{text}");
+        }
+    }
 }

@@ -38,13 +38,16 @@ pub fn grpc_session<DB: Backend, T>(request: &Request<T>) -> Result<Session<DB>,
 
 impl From<Error> for Status {
     /// `UNAVAILABLE` where trying again can help, with `grpc-retry-pushback-ms` where trying *this*
-    /// instance again can; `FAILED_PRECONDITION` for a write where the session is read-only; `INTERNAL`
+    /// instance again can; `DEADLINE_EXCEEDED` where a read's deadline has passed; `FAILED_PRECONDITION` for a write where the session is read-only; `INTERNAL`
     /// for anything else. What went wrong is for the log, and in the status's source, which is not
     /// sent: no message says more than its code.
     fn from(error: Error) -> Self {
         let mut status = if error.is_unavailable() || error.is_closed() {
             log_unavailable(&error);
             Self::unavailable("the database cannot serve this now")
+        } else if error.is_timed_out() {
+            log_unavailable(&error);
+            Self::deadline_exceeded("the database did not answer in time")
         } else if error.is_read_only() {
             log_refused(&error);
             Self::failed_precondition("this call may only read")
@@ -111,6 +114,14 @@ mod tests {
         let status = Status::from(Error::closed());
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(pushback(&status), None, "this instance is gone for good");
+    }
+
+    #[test]
+    fn a_read_that_took_too_long_is_told_apart_also_through_the_driver() {
+        let wrapped = Error::from(sqlx::Error::from(Error::timed_out()));
+        let status = Status::from(wrapped);
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(pushback(&status), None, "it may take as long again");
     }
 
     #[test]

@@ -1,0 +1,301 @@
+//! Getting a connection of the node that a read was sent to, and giving that up in time.
+//!
+//! A pool waits as long as its settings say: for a server that hangs, for one of its own connections,
+//! and through refusals that the driver swallows, such as that no connection slot is left. A read does
+//! not. It goes elsewhere as soon as the monitor knows that the replica has gone, and after a while
+//! also while nobody knows anything, if there is an elsewhere. What is confirmed of the connection,
+//! and what a read may do after a failure, is decided around here.
+
+use std::io;
+use std::sync::Arc;
+
+use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
+
+use super::confirm::{Confirmed, Doubt, confirm};
+use super::deadline::{passed, time_out, timed_out};
+use super::read::{Decision, Search};
+use super::run::{Failed, end_of, fallen_silent};
+use super::write::{await_primary, connect_primary};
+use crate::backend::Backend;
+use crate::budget::Permit;
+use crate::clock;
+use crate::connection::ReadConnection;
+use crate::error::Error;
+use crate::lease::{Lease, Leased};
+use crate::monitor::Command;
+use crate::node::Node;
+use crate::observe;
+
+/// What became of an attempt at a replica.
+pub(super) enum Tried<DB: Backend> {
+    Opened(Box<ReadConnection<DB>>),
+    /// The connection falls short of what the read needs, and replay may make up for it.
+    NotYet,
+    /// The search goes on without the replica.
+    Failed,
+}
+
+/// What became of a fallback to the primary.
+pub(super) enum Fell<DB: Backend> {
+    Opened(Box<ReadConnection<DB>>),
+    /// The primary cannot take the read, and this replica serves it all the same.
+    Instead(Candidate, Reason),
+}
+
+impl<DB: Backend> Search<'_, DB> {
+    /// Connects to a replica and confirms it.
+    pub(super) async fn try_replica(
+        &mut self,
+        candidate: Candidate,
+        floor: Floor,
+        reason: Reason,
+    ) -> Result<Tried<DB>, Error> {
+        let shared = self.shared();
+        let sight = self.sight(candidate);
+        let (Some(node), Some(sight)) = (shared.node(candidate.node), sight) else {
+            self.exclude(candidate.node);
+            return Ok(Tried::Failed);
+        };
+        let requirement = self.request(floor).requirement;
+        let lease = match self.lease(&node, sight).await {
+            Ok(lease) => lease,
+            Err(error) => return self.failed_at(&node, error),
+        };
+        let mut leased = Leased { node, lease };
+        let outcome = tokio::select! {
+            biased;
+            outcome = confirm(shared, &mut leased, candidate, requirement) => outcome,
+            () = end_of(shared, Some(sight)) => Err(Doubt::Failed(fallen_silent())),
+            () = passed(self.deadline()) => Err(Doubt::Failed(timed_out())),
+        };
+        match outcome {
+            Ok(confirmed) => {
+                // One that was taken in vain is free for another.
+                self.permit = None;
+                let opened = self.open(leased, confirmed, reason);
+                Ok(opened.map_or(Tried::Failed, |connection| {
+                    Tried::Opened(Box::new(connection))
+                }))
+            }
+            Err(Doubt::Failed(error)) => {
+                // Whatever has failed here is not known to have ended.
+                leased.lease.discard();
+                self.failed_at(&leased.node, error)
+            }
+            Err(Doubt::Behind) if clock::now() < self.wait_until() => {
+                observe::doubted(leased.node.name());
+                Ok(Tried::NotYet)
+            }
+            Err(doubt) => {
+                if matches!(doubt, Doubt::Changed) {
+                    shared.orders.give(Command::Suspect(candidate.node));
+                }
+                observe::doubted(leased.node.name());
+                self.exclude(candidate.node);
+                Ok(Tried::Failed)
+            }
+        }
+    }
+
+    /// Borrows a connection of a replica, as long as that is worth waiting for.
+    async fn lease(
+        &mut self,
+        node: &Arc<Node<DB>>,
+        sight: Sight,
+    ) -> Result<Lease<DB>, sqlx::Error> {
+        let (shared, deadline) = (self.shared(), self.deadline());
+        tokio::select! {
+            biased;
+            lease = node.lease() => lease,
+            () = end_of(shared, Some(sight)) => Err(fallen_silent()),
+            () = self.out_of_patience(node) => {
+                // The next read may find the connection open.
+                node.open_ahead(&shared.tasks);
+                Err(slow())
+            }
+            () = passed(deadline) => Err(timed_out()),
+        }
+    }
+
+    /// Waits until a connection has been waited for long enough and something else can serve.
+    async fn out_of_patience(&mut self, node: &Node<DB>) {
+        let patience = self.shared().policy().acquire_patience;
+        loop {
+            tokio::time::sleep(patience).await;
+            if self.has_elsewhere(node).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the read can be served without this node: by another replica, or by the primary, whose
+    /// permit is taken at once.
+    async fn has_elsewhere(&mut self, but: &Node<DB>) -> bool {
+        let snapshot = self.shared().published.load();
+        let (floor, now) = (self.floor(&snapshot), clock::now());
+        match self.decide_without(&snapshot, floor, now, but.id) {
+            Decision::Try(..) => true,
+            Decision::Primary(reason) => {
+                if self.permit.is_none() && is_fallback(reason) {
+                    self.permit = self.shared().purse.spend(now).await.ok();
+                }
+                self.permit.is_some() || !is_fallback(reason)
+            }
+            Decision::Refuse(_) | Decision::Wait => false,
+        }
+    }
+
+    fn failed_at(&mut self, node: &Node<DB>, error: sqlx::Error) -> Result<Tried<DB>, Error> {
+        self.forgive(Failed {
+            node: Arc::clone(node.name()),
+            on_replica: true,
+            error,
+        })?;
+        self.unsent = true;
+        Ok(Tried::Failed)
+    }
+
+    /// Opens the read in the session; none if the session has seen something newer meanwhile.
+    fn open(
+        &self,
+        leased: Leased<DB>,
+        confirmed: Confirmed,
+        reason: Reason,
+    ) -> Option<ReadConnection<DB>> {
+        let read = match self.session() {
+            Some(session) => Some(session.open_read(confirmed)?),
+            None => None,
+        };
+        let staleness = match confirmed.shows.as_of() {
+            Some(as_of) => clock::now().since(as_of),
+            None => std::time::Duration::MAX,
+        };
+        let route = self.route(&leased, Role::Replica, reason, staleness);
+        Some(ReadConnection::on_replica(
+            leased.lease,
+            route,
+            confirmed.sight,
+            read,
+        ))
+    }
+
+    /// Reads from the primary: within its budget, unless the caller asked for it or there is no
+    /// replica that could have served.
+    pub(super) async fn primary(
+        &mut self,
+        floor: Floor,
+        reason: Reason,
+    ) -> Result<Fell<DB>, Error> {
+        let fallback = is_fallback(reason);
+        if !self.is_served_without_primary(floor) {
+            // Whoever waits for a primary needs no place on it yet.
+            let mut waited = std::time::Duration::ZERO;
+            await_primary(self.shared(), self.until(), &mut waited).await;
+            self.add_wait(waited);
+        }
+        let outcome = match self.permit(floor, reason).await {
+            Ok(permit) => self.on_primary(floor, reason, permit).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(connection) => Ok(Fell::Opened(Box::new(connection))),
+            Err(error) if fallback && !error.is_timed_out() && !error.is_closed() => {
+                // The wait for the primary took a while: what is left is asked now.
+                let snapshot = self.shared().published.load();
+                let now = clock::now();
+                let left = match self.decide(&snapshot, floor, now) {
+                    Decision::Try(candidate, reason) => Some((candidate, reason)),
+                    _ => self.without_primary(&snapshot, floor, now),
+                };
+                left.map(|(candidate, reason)| Fell::Instead(candidate, reason))
+                    .ok_or_else(|| self.refused_by_primary(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A permit for the primary. Who has somewhere else to go does not queue for one.
+    async fn permit(&mut self, floor: Floor, reason: Reason) -> Result<Option<Permit>, Error> {
+        if !is_fallback(reason) {
+            return Ok(None);
+        }
+        if let Some(permit) = self.permit.take() {
+            return Ok(Some(permit));
+        }
+        let until = if self.is_served_without_primary(floor) {
+            clock::now()
+        } else {
+            self.deadline()
+        };
+        match self.shared().purse.spend(until).await {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) if clock::now() >= self.deadline() => Err(time_out()),
+            Err(_) => Err(Error::overloaded()),
+        }
+    }
+
+    /// Until when a primary is waited for.
+    fn until(&self) -> Instant {
+        let patience = self.shared().policy().write_wait;
+        clock::now().after(patience).min(self.deadline())
+    }
+
+    fn is_served_without_primary(&self, floor: Floor) -> bool {
+        let snapshot = self.shared().published.load();
+        let left = self.without_primary(&snapshot, floor, clock::now());
+        left.is_some()
+    }
+
+    async fn on_primary(
+        &mut self,
+        floor: Floor,
+        reason: Reason,
+        permit: Option<Permit>,
+    ) -> Result<ReadConnection<DB>, Error> {
+        let shared = self.shared();
+        // The wait is over, and its place is free for another.
+        self.leave_queue();
+        let elsewhere = is_fallback(reason) && self.is_served_without_primary(floor);
+        let (mut waited, until) = (std::time::Duration::ZERO, self.until());
+        let session = self.session().cloned();
+        let leased = tokio::select! {
+            biased;
+            leased = connect_primary(shared, session.as_ref(), until, &mut waited) => leased?,
+            () = tokio::time::sleep(shared.policy().acquire_patience), if elsewhere => {
+                return Err(Error::no_primary());
+            }
+            () = passed(self.deadline()) => return Err(time_out()),
+        };
+        self.add_wait(waited);
+        let read = self.session();
+        let read = read.map(|session| session.open_primary_read(is_fallback(reason)));
+        let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
+        Ok(ReadConnection::on_primary(
+            leased.lease,
+            route,
+            read,
+            permit,
+        ))
+    }
+
+    fn sight(&self, candidate: Candidate) -> Option<Sight> {
+        let snapshot = self.shared().published.load();
+        snapshot
+            .node(candidate.node)
+            .map(lagwise_core::NodeView::sight)
+    }
+}
+
+/// Whether a read goes to the primary for want of a replica, which its budget must allow.
+const fn is_fallback(reason: Reason) -> bool {
+    !matches!(reason, Reason::Asked | Reason::NoReplica)
+}
+
+fn slow() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, Slow))
+}
+
+/// A connection was waited for until the read could be served elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("the node gave no connection in time, and the read went elsewhere")]
+struct Slow;
