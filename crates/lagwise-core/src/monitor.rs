@@ -135,7 +135,8 @@ impl Monitor {
         self.observe_rotation(now, node);
         self.recheck(now);
         self.schedule_next(now, node);
-        self.note_kept(node);
+        // What the primary says proves more of its replicas, too.
+        self.note_kept();
     }
 
     /// Takes in that a probe of `node` failed. Poll everything after it.

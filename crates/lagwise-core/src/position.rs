@@ -91,11 +91,13 @@ impl Snapshot {
     }
 
     fn place_on_ended(&self, position: Position) -> Place {
-        let kept = self
-            .switches
-            .iter()
-            .filter(|switch| switch.ended == position.timeline)
-            .any(|switch| switch.kept.is_some_and(|kept| position.lsn <= kept));
+        // What one promotion kept, the next may lose: that node need not have followed the one before.
+        let since = |switch: &&Switch| switch.ended >= position.timeline;
+        let mut since = self.switches.iter().filter(since).peekable();
+        let seen = since
+            .peek()
+            .is_some_and(|first| first.ended == position.timeline);
+        let kept = seen && since.all(|switch| switch.kept.is_some_and(|kept| position.lsn <= kept));
         if kept || position.lsn == Lsn::default() {
             Place::Here
         } else {
