@@ -389,6 +389,11 @@ impl Cluster {
         node.epoch = self.epochs;
     }
 
+    /// The server that comes back says that it was started then, as no other does.
+    pub(crate) fn start_anew(&mut self, index: usize) {
+        self.nodes[index].started = 10_000 + i64::try_from(self.epochs).unwrap_or(i64::MAX);
+    }
+
     /// Two servers change places: what was one's address is the other's from now on.
     pub(crate) fn swap(&mut self, one: usize, other: usize) {
         self.nodes.swap(one, other);
@@ -481,13 +486,13 @@ impl Cluster {
         let place = self.nodes[self.current].at;
         let lsn = self.nodes[self.current].flushed.min(place.lsn);
         self.stop(index, back_at);
+        self.start_anew(index);
         let node = &mut self.nodes[index];
         node.system = OURS;
         node.kind = Kind::Standby;
         node.at = Place { lsn, ..place };
         node.flushed = lsn;
         node.least = lsn;
-        node.started += 1;
         node.writable = true;
     }
 }

@@ -108,17 +108,19 @@ impl World {
         let restarts = if hidden { 1 } else { restarts };
         let back_at = self.later(if restarts == 0 { 40 } else { 600 });
         self.cluster.crash(node, back_at, &mut self.chance);
-        self.cluster.nodes[node].started += restarts;
+        if restarts > 0 {
+            self.cluster.start_anew(node);
+        }
     }
 
     /// A clean restart loses nothing.
     fn restart(&mut self, node: usize) {
         let back_at = self.later(300);
         self.cluster.stop(node, back_at);
+        self.cluster.start_anew(node);
         let node = &mut self.cluster.nodes[node];
         node.least = node.at.lsn;
         node.flushed = node.flushed.max(node.at.lsn);
-        node.started += 1;
     }
 
     fn block(&mut self, node: usize, way: Way) {
@@ -188,12 +190,12 @@ impl World {
         let Some(new) = self.fit() else { return };
         let back_at = self.later(400);
         self.cluster.stop(old, back_at);
+        self.cluster.start_anew(old);
         let node = &mut self.cluster.nodes[old];
         let end = node.at;
         node.kind = Kind::Standby;
         node.flushed = end.lsn;
         node.least = end.lsn;
-        node.started += 1;
         self.cluster.nodes[new].at = end;
         self.cluster.promote(new);
     }
@@ -207,7 +209,7 @@ impl World {
         self.settling_until = self.now + 400 * MS;
         let back_at = self.later(100);
         self.cluster.stop(node, back_at);
-        self.cluster.nodes[node].started += 1;
+        self.cluster.start_anew(node);
         self.cluster.promote(node);
     }
 
@@ -248,10 +250,10 @@ impl World {
             0 => self.rebuild(node),
             1 => {
                 old.kind = Kind::Standby;
-                old.started += 1;
                 old.at.lsn = old.flushed;
                 old.least = old.flushed;
                 self.cluster.stop(node, self.now + 20 * MS);
+                self.cluster.start_anew(node);
                 self.tally.unrewound += 1;
             }
             _ => {
@@ -277,6 +279,7 @@ impl World {
         let back_at = self.now + 2500 * MS;
         let timeline = u32::try_from(self.chance.between(1, 9)).unwrap_or(1);
         self.cluster.stop(node, back_at);
+        self.cluster.start_anew(node);
         let stranger = &mut self.cluster.nodes[node];
         stranger.system = FOREIGN;
         stranger.kind = if primary {
@@ -287,7 +290,6 @@ impl World {
         stranger.at.timeline = timeline;
         stranger.at.lsn = near / 1024 * 1024 + 4 + self.chance.below(4) * 512 * 1024;
         stranger.flushed = stranger.at.lsn;
-        stranger.started += 1;
         stranger.way = Way::Open;
         stranger.clients = true;
     }
