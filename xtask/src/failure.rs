@@ -48,6 +48,10 @@ pub(crate) enum Failure {
 }
 
 impl fmt::Display for Failure {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each failure, and no more"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted { line, source } => {

@@ -91,7 +91,7 @@ fn plant(plot: &Path, bug: &'static Bug) -> Result<Found, Failure> {
     let said = plot.join("said");
     let built = cargo(plot, &["--no-run"]).run_into(&said);
     let ran = search(plot);
-    let ran = built.and_then(|()| Ok(ran.run_into(&said).is_err()));
+    let ran = built.map(|()| ran.run_into(&said).is_err());
     write(&file, &sound)?;
     let said = read(&said)?;
     let fails = ran.inspect_err(|_| console::say(&said))?;
