@@ -44,7 +44,9 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
     search(&plot).run_into(&plot.join("said"))?;
     let mut found = Vec::new();
     for bug in BUGS.iter().filter(chosen) {
-        found.push(plant(&plot, bug)?);
+        let one = plant(&plot, bug)?;
+        console::say(&row(&one));
+        found.push(one);
     }
     console::say(&table(&found));
     let missed = found.iter().find(|found| found.law.is_none());
@@ -140,14 +142,16 @@ fn replaced(text: &str, right: &str, wrong: &str, name: &'static str) -> Result<
 fn table(found: &[Found]) -> String {
     let mut table = String::from("\nbug → found after → law that breaks\n");
     for one in found {
-        let law = one.law.as_deref().unwrap_or("NOT FOUND");
-        let seconds = one.took.as_secs_f64();
-        table += &format!(
-            "{} → {} ({seconds:.1} s) → {law}\n",
-            one.bug.name, one.after
-        );
+        table += &row(one);
+        table.push('\n');
     }
     table
+}
+
+fn row(one: &Found) -> String {
+    let law = one.law.as_deref().unwrap_or("NOT FOUND");
+    let seconds = one.took.as_secs_f64();
+    format!("{} → {} ({seconds:.1} s) → {law}", one.bug.name, one.after)
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<(), Failure> {

@@ -193,7 +193,7 @@ impl World {
 
     /// Every replica is rejected for a reason, and the reason holds.
     pub(crate) fn check_rejections(
-        &mut self,
+        &self,
         client: usize,
         snapshot: &Snapshot,
         request: &Request<'_>,
@@ -247,7 +247,6 @@ impl World {
                 "in calm, the reads of a session leave the primary",
             );
         }
-        self.tally.calm_reads += u64::from(settled);
     }
 
     /// A read that leaves the replicas says why.

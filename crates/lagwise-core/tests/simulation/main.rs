@@ -127,7 +127,6 @@ fn every_law_holds_and_everything_that_can_happen_does() {
         ("lost writes", sum(|tally| tally.lost_writes)),
         ("reported writes", sum(|tally| tally.reported)),
         ("writes to an old primary", sum(|tally| tally.split_writes)),
-        ("reads in calm", sum(|tally| tally.calm_reads)),
         ("calm spells", sum(|tally| tally.calms)),
     ];
     let faults = (0..FAULTS.len()).map(|kind| {

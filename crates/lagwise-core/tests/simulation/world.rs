@@ -102,7 +102,6 @@ pub(crate) struct Tally {
     pub(crate) diverged: u64,
     pub(crate) ejections: u64,
     pub(crate) histories: u64,
-    pub(crate) calm_reads: u64,
     pub(crate) calms: u64,
 }
 
