@@ -37,6 +37,10 @@ pub(crate) enum Failure {
     NoHost,
     /// Fuzzing found an input that it keeps in this file.
     LawBroken { input: PathBuf },
+    /// What a bug replaces is not in the sources, or more than once.
+    NotPlanted { name: &'static str },
+    /// The simulation is blind to a bug.
+    BugNotFound { name: &'static str },
     /// A file that was asked for is not there.
     NotRead { file: PathBuf, source: io::Error },
     /// A file that a command needs could not be written.
@@ -44,6 +48,10 @@ pub(crate) enum Failure {
 }
 
 impl fmt::Display for Failure {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm for each failure, and no more"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted { line, source } => {
@@ -97,6 +105,16 @@ impl fmt::Display for Failure {
                  cargo xtask fuzz --replay {0}\n\
                  and once it is mended, keep it among the seeds in fuzz/seeds",
                 input.display(),
+            ),
+            Self::NotPlanted { name } => write!(
+                f,
+                "`{name}` could not be planted: the text that it replaces is not there once; \
+                 see xtask/src/plant",
+            ),
+            Self::BugNotFound { name } => write!(
+                f,
+                "the simulation did not find `{name}`: teach it to, in \
+                 crates/lagwise-core/tests/simulation",
             ),
             Self::NotRead { file, source } => {
                 write!(f, "`{}` could not be read: {source}", file.display())

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 pub(crate) struct Invocation {
     program: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Invocation {
@@ -42,8 +42,8 @@ impl Invocation {
         self
     }
 
-    pub(crate) fn with_env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub(crate) fn with_env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -118,7 +118,7 @@ impl Invocation {
         let mut command = Command::new(program);
         command
             .args(&self.arguments)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(root());
         command
     }

@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | bench`.
+//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | simulate |
+//! plant | bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -24,8 +25,10 @@ mod failure;
 mod fuzz;
 mod invocation;
 mod packages;
+mod plant;
 mod postgres;
 mod redis;
+mod simulate;
 mod step;
 mod test;
 
@@ -79,6 +82,22 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         replay: Option<PathBuf>,
     },
+    /// Looks for a law of the core that breaks, over millions of simulated steps a minute.
+    Simulate {
+        /// Runs this seed; with a time, this one first.
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+        /// How long to look; a minute unless set, or until one seed that is named has run.
+        #[arg(long, value_name = "M")]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: Option<u32>,
+    },
+    /// Plants bugs in a copy of the core, and sees the simulation find each of them.
+    Plant {
+        /// Plants those alone whose name holds this text.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
     /// Measures what a decision costs, and what routing by text does.
     #[command(disable_help_flag = true)]
     Bench {
@@ -97,6 +116,8 @@ fn main() -> ExitCode {
             replay: Some(file), ..
         } => fuzz::replay(&file),
         Command::Fuzz { seconds, .. } => fuzz::explore(seconds),
+        Command::Simulate { seed, minutes } => simulate::run(seed, minutes),
+        Command::Plant { only } => plant::run(only.as_deref()),
         Command::Bench { .. } => bench(after_command(env::args_os())),
     };
     match outcome {

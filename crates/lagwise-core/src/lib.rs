@@ -58,7 +58,7 @@ mod statement;
 mod time;
 
 pub use backoff::Backoff;
-pub use budget::RateLimit;
+pub use budget::{Asked, BudgetGate, Ticket, Turn};
 pub use claim::{Claim, ReadFrom};
 pub use event::Event;
 pub use ewma::PeakEwma;

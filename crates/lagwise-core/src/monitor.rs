@@ -150,7 +150,8 @@ impl Monitor {
         self.observe_rotation(now, node);
         self.recheck(now);
         self.schedule_next(now, node);
-        self.note_kept(node);
+        // What the primary says proves more of its replicas, too.
+        self.note_kept();
         self.set_pace(now);
     }
 

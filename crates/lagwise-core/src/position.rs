@@ -121,11 +121,13 @@ impl Snapshot {
     }
 
     fn place_on_ended(&self, position: Position) -> Place {
-        let kept = self
-            .switches
-            .iter()
-            .filter(|switch| switch.ended == position.timeline)
-            .any(|switch| switch.kept.is_some_and(|kept| position.lsn <= kept));
+        // What one promotion kept, the next may lose: that node need not have followed the one before.
+        let since = |switch: &&Switch| switch.ended >= position.timeline;
+        let mut since = self.switches.iter().filter(since).peekable();
+        let seen = since
+            .peek()
+            .is_some_and(|first| first.ended == position.timeline);
+        let kept = seen && since.all(|switch| switch.kept.is_some_and(|kept| position.lsn <= kept));
         if kept || position.lsn == Lsn::default() {
             Place::Here
         } else {
@@ -145,7 +147,7 @@ impl Snapshot {
         let loses = |switch: &&Switch| {
             let kept = switch.kept_as_of.is_some_and(|as_of| written.at < as_of);
             let ended = match written.on {
-                Some(timeline) => timeline <= switch.ended,
+                Some(timeline) => timeline < switch.began,
                 None => written.at <= switch.seen_at,
             };
             ended && !kept

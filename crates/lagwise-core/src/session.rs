@@ -396,7 +396,7 @@ mod tests {
                 session.open_read(sight(1), at(5)).unwrap();
                 session.close_read(at(8));
             },
-            |session| session.open_write(),
+            |session| session.open_write(None),
             |session| session.bind_to_primary(),
             |session| session.open_primary_read(),
         ];
@@ -595,7 +595,7 @@ mod tests {
                         match meanwhile {
                             Meanwhile::Nothing => {}
                             Meanwhile::Write => {
-                                session.open_write();
+                                session.open_write(None);
                                 open_write = true;
                                 now += 1;
                             }

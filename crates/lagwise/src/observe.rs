@@ -47,6 +47,11 @@ pub(crate) fn refused(cause: &'static str) {
     metrics::refused(cause);
 }
 
+/// So many reads have fallen back to the primary, and so many wait for their turn.
+pub(crate) fn budget(out: u32, waiting: usize) {
+    metrics::budget(out, waiting);
+}
+
 /// A read failed on a node and goes on elsewhere.
 pub(crate) fn retried(node: &Arc<str>) {
     tracing::debug!(target: "lagwise::route", node = %node, "a read goes on elsewhere");

@@ -13,17 +13,20 @@ use crate::position::{REMEMBERED_FOR, Switch};
 use crate::time::Instant;
 
 impl Monitor {
-    /// Remembers how far a replica is proved to follow the present history.
-    pub(super) fn note_kept(&mut self, node: NodeId) {
-        let track = &self.tracks[node.index()];
-        let reached = self.reached(track);
-        let timeline = self.history.as_ref().map(History::timeline);
-        if let (Some(reached), Some(replay), Some(timeline)) = (reached, track.replay(), timeline) {
-            self.tracks[node.index()].kept = Some(Kept {
-                timeline,
-                replay,
-                as_of: reached.as_of,
-            });
+    /// Remembers how far each replica is proved to follow the present history.
+    pub(super) fn note_kept(&mut self) {
+        let Some(timeline) = self.history.as_ref().map(History::timeline) else {
+            return;
+        };
+        for index in 0..self.tracks.len() {
+            let track = &self.tracks[index];
+            if let (Some(reached), Some(replay)) = (self.reached(track), track.replay()) {
+                self.tracks[index].kept = Some(Kept {
+                    timeline,
+                    replay,
+                    as_of: reached.as_of,
+                });
+            }
         }
     }
 

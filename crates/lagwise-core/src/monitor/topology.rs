@@ -17,7 +17,9 @@ impl Monitor {
     pub(super) fn elect(&mut self, now: Instant) {
         let current = self.primary;
         let standing = current.and_then(|id| self.claim(&self.tracks[id.index()]));
-        let reign = self.history.as_ref().map(super::History::timeline);
+        let reign = self.reign();
+        // Another server may answer at the primary's address now, one that was deposed long ago.
+        let standing = standing.filter(|timeline| !self.is_deposed(*timeline));
         let best = self.best_claimant();
         match (best, standing) {
             // The current primary still claims it, and nobody was promoted after it.
@@ -55,13 +57,27 @@ impl Monitor {
             self.events.push_back(Event::PrimaryLost { node });
         }
         // A node that is a replica now gets no writes, not even to be refused them; one that holds
-        // another cluster's data must not even see them.
+        // another cluster's data, or was succeeded by another, must not even see them.
         let another = self.tracks[node.index()].last().is_some_and(|observed| {
-            observed.standing.role() == Role::Replica || Some(observed.system) != self.system
+            let role = match observed.standing {
+                Standing::Primary { timeline, .. } => self.is_deposed(timeline),
+                Standing::Replica { .. } => true,
+            };
+            role || Some(observed.system) != self.system
         });
         if another {
             self.primary = None;
         }
+    }
+
+    /// The timeline that the primary writes, as far as is known.
+    fn reign(&self) -> Option<Timeline> {
+        self.history.as_ref().map(super::History::timeline)
+    }
+
+    /// Whether a later timeline than this was seen.
+    pub(super) fn is_deposed(&self, timeline: Timeline) -> bool {
+        self.reign().is_some_and(|reign| timeline < reign)
     }
 
     /// A successor is on a later timeline than the primary was, or there was none.

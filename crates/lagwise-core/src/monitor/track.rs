@@ -122,6 +122,13 @@ impl Track {
             || self
                 .last
                 .is_some_and(|last| !is_continued_by(&last, &observed));
+        if self
+            .last
+            .is_some_and(|last| !is_of_server(&last, &observed))
+        {
+            // Another server may have been put at this address: it need not have what was there.
+            self.kept = None;
+        }
         if broken {
             self.incarnation = self.incarnation.next();
             self.diverged = false;
@@ -242,8 +249,9 @@ fn is_continued_by(last: &Observation, next: &Observation) -> bool {
         (Standing::Primary { .. }, Standing::Primary { .. }) => true,
         _ => false,
     };
-    went_on
-        && last.connection == next.connection
-        && last.started == next.started
-        && last.system == next.system
+    went_on && last.connection == next.connection && is_of_server(last, next)
+}
+
+fn is_of_server(last: &Observation, next: &Observation) -> bool {
+    last.started == next.started && last.system == next.system
 }

@@ -69,12 +69,13 @@ fn a_position_on_the_present_timeline_is_here_unless_the_primary_was_asked_since
 
 #[test]
 fn a_position_on_a_timeline_that_ended_is_here_as_far_as_it_was_proved_to_be_kept() {
-    let now = snapshot(3, &[switch(1, Some(300)), switch(2, None)]);
+    let now = snapshot(3, &[switch(1, Some(300)), switch(2, Some(350))]);
     for (timeline, lsn, place) in [
         (1, 299, Place::Here),
         (1, 300, Place::Here),
         (1, 301, Place::Lost),
-        (2, 1, Place::Lost),
+        (2, 350, Place::Here),
+        (2, 351, Place::Lost),
         // Where every timeline begins.
         (2, 0, Place::Here),
         (1, 0, Place::Here),
@@ -87,6 +88,15 @@ fn a_position_on_a_timeline_that_ended_is_here_as_far_as_it_was_proved_to_be_kep
         let found = now.place(position(timeline, lsn), at(0));
         assert_eq!(found, place, "{lsn} on {timeline}");
     }
+}
+
+#[test]
+fn what_one_promotion_kept_the_next_may_lose() {
+    let lost = [switch(1, Some(400)), switch(2, None)];
+    let kept = [switch(1, Some(400)), switch(2, Some(450))];
+    let place = |switches| snapshot(3, switches).place(position(1, 300), at(0));
+    assert_eq!(place(&lost), Place::Lost, "that node need not have had it");
+    assert_eq!(place(&kept), Place::Here);
 }
 
 #[test]

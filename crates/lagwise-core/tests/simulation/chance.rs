@@ -1,4 +1,7 @@
 //! Every random number of a run, from its seed.
+//!
+//! Each thing that happens draws from a stream of its own, which follows from the seed, the step and
+//! who draws. So what is left out of a run leaves the rest of it as it was.
 
 use lagwise_core::Random;
 
@@ -6,9 +9,35 @@ use lagwise_core::Random;
 #[derive(Debug)]
 pub(crate) struct Chance(u64);
 
+/// Who draws.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    Setup,
+    Time,
+    Cluster,
+    Era,
+    Fault,
+    Process(usize),
+    Client(usize),
+    Action(u64),
+}
+
 impl Chance {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
+    pub(crate) fn of(seed: u64, step: u64, stream: Stream) -> Self {
+        let stream = match stream {
+            Stream::Setup => 1,
+            Stream::Time => 2,
+            Stream::Cluster => 3,
+            Stream::Era => 4,
+            Stream::Fault => 5,
+            Stream::Action(slot) => 16 + slot,
+            Stream::Process(index) => 32 + index as u64,
+            Stream::Client(index) => 64 + index as u64,
+        };
+        let mut chance = Self(seed.rotate_left(40) ^ step.rotate_left(12) ^ stream);
+        // Seeds and steps that differ little must not give streams that do.
+        chance.0 = chance.next_u64();
+        chance
     }
 
     /// From `least` to `most`, both of them included.

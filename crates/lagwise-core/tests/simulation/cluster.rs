@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Inserted on a primary, replayed on a standby.
     pub(crate) at: Place,
+    /// Safe on its disk: on a standby the farthest that it has replayed, to where a promotion replays
+    /// again after a crash.
     pub(crate) flushed: u64,
     /// Transactions that have completed, as the node counts them: after a crash it may count anew.
     pub(crate) completed: u64,
@@ -96,6 +98,8 @@ pub(crate) struct Cluster {
     pub(crate) current: usize,
     pub(crate) writes_per_second: u64,
     pub(crate) async_commit: bool,
+    /// Nobody writes, not even in a transaction that is still open.
+    pub(crate) quiet: bool,
     /// Commits acknowledged in this step.
     pub(crate) acked: Vec<Pending>,
     /// Where a crash cut a primary's log in this step.
@@ -104,6 +108,7 @@ pub(crate) struct Cluster {
     newest: u32,
     pending: Vec<Pending>,
     tickets: u64,
+    epochs: u64,
 }
 
 impl Cluster {
@@ -124,7 +129,8 @@ impl Cluster {
             least: 64 * RECORD + 8,
             up: true,
             back_at: 0,
-            started: 1,
+            // Two of them are started in the same microsecond.
+            started: [1, 1, 1_001, 2_001, 3_001][index % 5],
             epoch: 1,
             paused_until: 0,
             stalled_until: 0,
@@ -142,6 +148,8 @@ impl Cluster {
             current: 0,
             writes_per_second: 50,
             async_commit: false,
+            quiet: false,
+            epochs: 1,
             acked: Vec::new(),
             cut: None,
             branches: BTreeMap::from([(1, Branch::default())]),
@@ -182,6 +190,9 @@ impl Cluster {
     }
 
     fn write_in_background(&mut self, passed: u64, chance: &mut Chance) {
+        if self.quiet {
+            return;
+        }
         let current = self.current;
         let many = self.writes_per_second * passed + chance.below(1000 * MS);
         for _ in 0..many / (1000 * MS) {
@@ -270,13 +281,30 @@ impl Cluster {
             timeline,
             lsn: most.min(flushed).max(node.at.lsn),
         };
+        node.flushed = node.flushed.max(node.at.lsn);
     }
 
     /// Whether a node of ours has what the current primary's history lacks.
     pub(crate) fn is_diverged(&self, index: usize) -> bool {
         let node = &self.nodes[index];
         let current = self.nodes[self.current].at.timeline;
-        node.at.lsn > self.common(node.at.timeline, current)
+        node.at.lsn.max(node.flushed) > self.common(node.at.timeline, current)
+    }
+
+    /// Whether a node of ours still is the primary that another has succeeded.
+    pub(crate) fn is_old_primary(&self, index: usize) -> bool {
+        let node = &self.nodes[index];
+        index != self.current && node.kind == Kind::Primary && node.system == OURS
+    }
+
+    /// Whether an old primary can still be asked.
+    pub(crate) fn is_split(&self) -> bool {
+        (0..self.nodes.len()).any(|index| self.is_old_primary(index) && self.nodes[index].up)
+    }
+
+    /// Whether the history of the present primary lacks a place.
+    pub(crate) fn is_lost(&self, place: Place) -> bool {
+        place.lsn > self.common(place.timeline, self.current_timeline())
     }
 
     /// Up to where two timelines are the same log.
@@ -337,19 +365,57 @@ impl Cluster {
         lsns.filter(|lsn| *lsn <= kept).max().unwrap_or(0)
     }
 
+    /// The highest commit of a timeline that was acknowledged before an instant, lost or not.
+    pub(crate) fn acknowledged_before(&self, timeline: u32, before: u64) -> u64 {
+        let Some(branch) = self.branches.get(&timeline) else {
+            return 0;
+        };
+        let many = branch.acks.partition_point(|ack| ack.at < before);
+        branch.acks[..many].last().map_or(0, |last| last.highest)
+    }
+
     /// The highest acknowledged commit of a node's own branch: what a read there has surely seen.
     pub(crate) fn acknowledged(&self, timeline: u32) -> u64 {
         let last = |branch: &Branch| branch.acks.last().map(|last| last.highest);
         self.branches.get(&timeline).and_then(last).unwrap_or(0)
     }
 
-    /// A node goes down, whoever it is, and comes back later as it was.
-    pub(crate) fn crash(&mut self, index: usize, back_at: u64, chance: &mut Chance) {
-        let diverged = self.is_diverged(index);
+    /// A node is down until then, and no connection to it outlives that.
+    pub(crate) fn stop(&mut self, index: usize, back_at: u64) {
+        self.epochs += 1;
         let node = &mut self.nodes[index];
         node.up = false;
         node.back_at = back_at;
-        node.epoch += 1;
+        node.epoch = self.epochs;
+    }
+
+    /// The server that comes back says that it was started then, as no other does.
+    pub(crate) fn start_anew(&mut self, index: usize) {
+        self.nodes[index].started = 10_000 + i64::try_from(self.epochs).unwrap_or(i64::MAX);
+    }
+
+    /// Two servers change places: what was one's address is the other's from now on.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) {
+        self.nodes.swap(one, other);
+        for index in [one, other] {
+            self.epochs += 1;
+            self.nodes[index].epoch = self.epochs;
+        }
+        // Whoever waits for a commit over a connection of before never hears of it.
+        self.pending
+            .retain(|commit| commit.node != one && commit.node != other);
+        if self.current == one {
+            self.current = other;
+        } else if self.current == other {
+            self.current = one;
+        }
+    }
+
+    /// A node goes down, whoever it is, and comes back later as it was.
+    pub(crate) fn crash(&mut self, index: usize, back_at: u64, chance: &mut Chance) {
+        let diverged = self.is_diverged(index);
+        self.stop(index, back_at);
+        let node = &mut self.nodes[index];
         if node.kind == Kind::Standby && !diverged && node.system == OURS {
             let back = node.at.lsn.saturating_sub(node.least);
             node.at.lsn -= chance.below(back + 1);
@@ -382,9 +448,13 @@ impl Cluster {
         }
     }
 
-    /// A replica becomes the primary of a new timeline.
+    /// A node becomes the primary of a new timeline, which goes on from where the node stands.
     pub(crate) fn promote(&mut self, index: usize) {
-        let parent = self.nodes[index].at;
+        let node = &self.nodes[index];
+        let parent = Place {
+            lsn: node.at.lsn.max(node.flushed),
+            ..node.at
+        };
         self.newest += 1;
         let timeline = self.newest;
         let acks = self.branches.get(&parent.timeline).map(|branch| {
@@ -415,16 +485,14 @@ impl Cluster {
     pub(crate) fn rebuild(&mut self, index: usize, back_at: u64) {
         let place = self.nodes[self.current].at;
         let lsn = self.nodes[self.current].flushed.min(place.lsn);
+        self.stop(index, back_at);
+        self.start_anew(index);
         let node = &mut self.nodes[index];
         node.system = OURS;
         node.kind = Kind::Standby;
         node.at = Place { lsn, ..place };
         node.flushed = lsn;
         node.least = lsn;
-        node.up = false;
-        node.back_at = back_at;
-        node.epoch += 1;
-        node.started += 1;
         node.writable = true;
     }
 }

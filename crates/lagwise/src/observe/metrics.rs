@@ -27,6 +27,12 @@ pub(super) fn refused(cause: &'static str) {
     counter!("lagwise_reads_refused_total", "cause" => cause).increment(1);
 }
 
+pub(super) fn budget(out: u32, waiting: usize) {
+    gauge!("lagwise_fallback_reads_in_flight").set(out);
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    gauge!("lagwise_fallback_reads_queued").set(waiting);
+}
+
 pub(super) fn retried(node: &Arc<str>) {
     counter!("lagwise_reads_retried_total", "node" => label(node)).increment(1);
 }

@@ -12,6 +12,8 @@ pub(super) fn routed(_: &Route) {}
 
 pub(super) fn refused(_: &'static str) {}
 
+pub(super) fn budget(_: u32, _: usize) {}
+
 pub(super) fn retried(_: &Arc<str>) {}
 
 pub(super) fn hedged(_: &Arc<str>) {}
