@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::health::{self, Health};
 use crate::refusal::Refusal;
-use crate::{notes, scrape};
+use crate::{nodes, notes, scrape};
 
 /// The most bytes that a note may have.
 const LONGEST: usize = 64 * 1024;
@@ -68,8 +68,13 @@ pub fn app(db: PgRouter) -> Result<Router, lagwise::Error> {
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(middleware::from_fn(in_time))
         .layer(sessions);
+    let nodes = Router::new()
+        .route("/nodes", get(nodes::now))
+        .route("/events", get(nodes::changes))
+        .with_state(db.clone());
     Ok(Router::new()
         .merge(notes)
+        .merge(nodes)
         .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::report))
