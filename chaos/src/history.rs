@@ -169,6 +169,19 @@ impl History {
         entries.push(entry);
     }
 
+    /// The instances through which a write was acknowledged since a moment.
+    #[must_use]
+    pub fn wrote_since(&self, moment: Duration) -> BTreeSet<usize> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // In the order of their ends.
+        let since = entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.ended >= moment);
+        let writes = since.filter(|entry| entry.answered() && entry.op == Op::Write);
+        writes.map(|entry| entry.instance).collect()
+    }
+
     /// All that was entered so far.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {

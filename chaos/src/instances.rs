@@ -104,6 +104,12 @@ impl Instances {
         Ok(instances)
     }
 
+    /// How many there are, dead or alive.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.running.len()
+    }
+
     /// Kills one, with no word of goodbye.
     pub async fn kill(&mut self, number: usize) -> Result {
         if let Some(mut running) = self.running[number].take() {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::checker::{self, Floor, Terms, Verdict};
 use crate::client::Field;
-use crate::history::{Ending, Entry, Excuse};
+use crate::history::{Ending, Entry, Excuse, History};
 use crate::load::{Load, Work};
-use crate::nemesis::{self, Fault, Victim};
+use crate::nemesis::{self, Fault, Notice, Victim};
 use crate::plan::Plan;
 use crate::stage::{Injury, Ongoing, Setting, Stage};
 use crate::times::{Evidence, Times};
@@ -30,7 +30,7 @@ pub const HEALTHY: &str = "none";
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// Longer than this after a promotion, no instance may be unaware of the new primary.
-const UNAWARE: Duration = Duration::from_secs(3);
+const UNAWARE: Duration = Duration::from_secs(2);
 
 /// What passes between the moment that an event is dated with and the one from which it is acted on.
 const GRACE: Duration = Duration::from_millis(10);
@@ -69,6 +69,7 @@ pub struct Record {
 struct Run {
     stage: Stage,
     watch: Watch,
+    history: Arc<History>,
     phases: Vec<Phase>,
 }
 
@@ -82,13 +83,15 @@ pub async fn run(plan: Plan) -> Result<Record> {
     })
     .await?;
     let addresses = Arc::clone(&stage.instances.addresses);
+    let watch = Watch::begin(&addresses, plan.instances);
+    let field = Field::new(addresses, plan.deadline);
     let mut run = Run {
         stage,
-        watch: Watch::begin(&addresses, plan.instances),
+        watch,
+        history: Arc::clone(&field.history),
         phases: Vec::new(),
     };
-    let field = Field::new(addresses, plan.deadline);
-    run.recover().await;
+    run.recover(&[]).await;
     let work = Work::begin(&field, load(&plan));
     run.all_phases(&plan).await?;
     work.end().await;
@@ -188,19 +191,35 @@ impl Run {
         }
         injuries.reverse();
         self.stage.settle().await?;
-        self.recover().await;
+        self.recover(&injuries).await;
         let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
         self.enter(names.join(" + "), from, injuries);
         Ok(())
     }
 
-    /// Waits till all instances have all nodes back; who takes too long is seen in the figures.
-    async fn recover(&self) {
+    /// Waits till all instances have all nodes back, and have written where the primary was away; who
+    /// takes too long is seen in the figures.
+    async fn recover(&self, injuries: &[Injury]) {
         let replicas = self.stage.replicas();
         let from = clock::now();
-        while !self.watch.all_serve(&replicas) && clock::now().saturating_sub(from) < RECOVERY {
+        let of_primary = |injury: &&Injury| {
+            let notice = injury.fault.kind.notice();
+            matches!(notice, Notice::PrimaryLost | Notice::NewPrimary)
+        };
+        let healed = injuries.iter().filter(of_primary);
+        let healed = healed.map(|injury| injury.healed).max();
+        let is_well = || {
+            self.watch.all_serve(&replicas) && healed.is_none_or(|healed| self.all_wrote(healed))
+        };
+        while !is_well() && clock::now().saturating_sub(from) < RECOVERY {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Whether a write was acknowledged through every instance since a moment.
+    fn all_wrote(&self, since: Duration) -> bool {
+        let wrote = self.history.wrote_since(since);
+        (0..self.stage.instances.count()).all(|instance| wrote.contains(&instance))
     }
 
     fn enter(&mut self, name: String, from: Duration, injuries: Vec<Injury>) {

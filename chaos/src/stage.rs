@@ -183,7 +183,10 @@ impl Stage {
             Kind::FreezeServer | Kind::FreezePrimary => node.freeze()?,
             Kind::KillReplica | Kind::KillAll => node.kill().await?,
             Kind::StopReplica => node.stop(Stop::Fast).await?,
-            Kind::FillSlots => ongoing.siege = Some(Siege::of_slots(node).await),
+            Kind::FillSlots => {
+                let (siege, begun) = Siege::of_slots(node).await;
+                (ongoing.siege, ongoing.injury.begun) = (Some(siege), begun);
+            }
             Kind::Conflicts => {
                 ongoing.siege = Some(Siege::of_snapshots(node, self.primary()).await?);
             }

@@ -10,12 +10,12 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
-use crate::Result;
+use crate::{Result, clock};
 
 /// The pause after all connections are taken, and between two rounds of garbage.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// In how many of the first rounds the service's own connections are reset, so that it needs new ones.
+/// How often the service's own connections are reset, so that it needs new ones.
 const RESETS: usize = 3;
 
 /// How long a snapshot may stand in the way of replay.
@@ -33,11 +33,13 @@ pub(super) struct Siege {
 }
 
 impl Siege {
-    /// Takes every connection that a server has to give, and each that becomes free.
-    pub(super) async fn of_slots(node: &Node) -> Self {
+    /// Takes every connection that a server has to give, and each that becomes free; says from when
+    /// on the service could get none.
+    pub(super) async fn of_slots(node: &Node) -> (Self, Duration) {
         let mut held = Vec::new();
+        take_all(node, &mut held).await;
+        let begun = clock::now();
         for _ in 0..RESETS {
-            take_all(node, &mut held).await;
             node.client_wire().reset();
             take_all(node, &mut held).await;
         }
@@ -49,10 +51,11 @@ impl Siege {
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        Self {
+        let siege = Self {
             work,
             changed: None,
-        }
+        };
+        (siege, begun)
     }
 
     /// Has replay meet snapshots all the time, and cancel them soon.
