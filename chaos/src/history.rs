@@ -149,6 +149,15 @@ impl Failover {
     }
 }
 
+/// One line for people, as of an entry.
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (killed, promoted) = (self.killed.as_secs_f64(), self.promoted.as_secs_f64());
+        write!(f, "{killed:9.3}s the old primary's last moment, and ")?;
+        write!(f, "{promoted:.3}s the first of {}", self.primary)
+    }
+}
+
 /// What is true in the end, from the primary itself.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {

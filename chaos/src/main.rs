@@ -4,7 +4,9 @@
 //! as far as the minutes go. It exits with an error on a breach; the seed repeats the faults and the
 //! sessions' choices. The hidden subcommand `instance` is one process of the service.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use lagwise_chaos::naive::flaw::Flaw;
 use lagwise_chaos::nemesis::{Kind, Parting};
 use lagwise_chaos::plan::Plan;
 use lagwise_chaos::report::{self, Report};
-use lagwise_chaos::run;
+use lagwise_chaos::run::{self, Record};
 use lagwise_chaos::service::{Instance, Service};
 
 /// Hops over instances of a notes service under faults, and judges what its sessions saw.
@@ -54,6 +56,9 @@ struct Arguments {
     /// Has every failover lose acknowledged writes.
     #[arg(long)]
     lose_writes: bool,
+    /// Writes every operation to this file, a line for each.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// The service under test.
     #[arg(long, default_value = "axum-notes")]
     service: Service,
@@ -102,6 +107,9 @@ async fn main() -> Result<ExitCode> {
         writeln!(out, "seed {seed}, about {length:.0?} of faults\n")?;
     }
     let record = run::run(plan).await?;
+    if let Some(path) = &arguments.history {
+        write_history(&record, path)?;
+    }
     match arguments.format {
         Format::Text => write!(out, "{}", Report(&record))?,
         Format::Json => writeln!(out, "{:#}", report::json(&record))?,
@@ -110,6 +118,17 @@ async fn main() -> Result<ExitCode> {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+fn write_history(record: &Record, path: &Path) -> Result {
+    let mut file = BufWriter::new(File::create(path)?);
+    for entry in &record.entries {
+        writeln!(file, "{entry}")?;
+    }
+    for failover in &record.ending.failovers {
+        writeln!(file, "{failover}")?;
+    }
+    Ok(file.flush()?)
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::checker::{Breach, Guarantee};
-use crate::history::{Entry, Outcome};
+use crate::history::{Entry, Failover, Outcome};
 use crate::run::{Phase, Record};
 use crate::times::Times;
 
@@ -168,7 +168,7 @@ fn or_dash(share: Option<usize>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| share.to_string())
 }
 
-/// A breach, and what its session did with the key before it.
+/// A breach, and what its session did with the key before it, and around a change of the primary.
 fn tell(record: &Record, breach: &Breach, text: &mut fmt::Formatter<'_>) -> fmt::Result {
     let last = &breach.entry;
     writeln!(text)?;
@@ -184,6 +184,10 @@ fn tell(record: &Record, breach: &Breach, text: &mut fmt::Formatter<'_>) -> fmt:
     let from = thread.len().saturating_sub(BEFORE + 1);
     for entry in &thread[from..] {
         writeln!(text, "{entry}")?;
+    }
+    let before = |failover: &&Failover| failover.killed <= last.ended;
+    if let Some(failover) = record.ending.failovers.iter().rev().find(before) {
+        writeln!(text, "{failover}")?;
     }
     Ok(())
 }

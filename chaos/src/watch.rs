@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ impl Views {
 #[derive(Debug)]
 pub struct Watch {
     views: Arc<Mutex<Views>>,
+    /// How many instances have said that they tell nothing. Relaxed: it carries nothing but itself.
+    silent: Arc<AtomicUsize>,
     _listeners: JoinSet<()>,
 }
 
@@ -78,18 +81,21 @@ impl Watch {
     #[must_use]
     pub fn begin(addresses: &Arc<Addresses>, instances: usize) -> Self {
         let views = Arc::new(Mutex::new(Views(vec![Vec::new(); instances])));
+        let silent = Arc::default();
         let mut listeners = JoinSet::new();
         for number in 0..instances {
             let listener = Listener {
                 number,
                 addresses: Arc::clone(addresses),
                 views: Arc::clone(&views),
+                silent: Arc::clone(&silent),
                 http: Client::builder(TokioExecutor::new()).build_http(),
             };
             listeners.spawn(listener.listen());
         }
         Self {
             views,
+            silent,
             _listeners: listeners,
         }
     }
@@ -101,14 +107,15 @@ impl Watch {
         views.clone()
     }
 
-    /// Whether every instance that tells anything has these replicas in rotation, and a primary.
+    /// Whether every instance has these replicas in rotation, and a primary, or tells nothing.
     #[must_use]
     pub fn all_serve(&self, replicas: &[String]) -> bool {
         let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut last = views.0.iter().filter_map(|views| views.last());
-        last.all(|view| {
+        let serves = |view: &&View| {
             view.primary.is_some() && replicas.iter().all(|name| view.serving.contains(name))
-        })
+        };
+        let last = views.0.iter().filter_map(|views| views.last());
+        last.filter(serves).count() + self.silent.load(Ordering::Relaxed) >= views.0.len()
     }
 }
 
@@ -117,6 +124,7 @@ struct Listener {
     number: usize,
     addresses: Arc<Addresses>,
     views: Arc<Mutex<Views>>,
+    silent: Arc<AtomicUsize>,
     http: Client<HttpConnector, Body>,
 }
 
@@ -150,7 +158,10 @@ impl Listener {
             let address = self.addresses.of(self.number);
             match self.hear(&address).await {
                 // A service without it has nothing to say later, either.
-                Some(StatusCode::NOT_FOUND) => return,
+                Some(StatusCode::NOT_FOUND) => {
+                    self.silent.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
