@@ -7,7 +7,9 @@
 //! rule above all: unknown is stale. A node that was not seen, not lately, or not proved to follow
 //! the primary's history is out, and only new proof brings it in.
 
+mod change;
 mod demand;
+mod operate;
 mod schedule;
 mod service;
 mod switch;
@@ -18,6 +20,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use self::operate::NodeFault;
 use self::schedule::Schedule;
 use self::track::Track;
 use crate::event::Event;
@@ -56,7 +59,11 @@ pub struct Monitor {
     sampled: Option<NodeId>,
     recent: Recent,
     switches: Arc<[Switch]>,
+    /// When anything about the primary last changed, until everybody has taken their place again.
+    changed_at: Option<Instant>,
     events: VecDeque<Event>,
+    /// The names of drained nodes that were removed: who comes back by one is still drained.
+    kept_out: Vec<Arc<str>>,
 }
 
 impl Monitor {
@@ -83,8 +90,11 @@ impl Monitor {
             sampled: None,
             recent: Recent::default(),
             switches: Arc::default(),
+            changed_at: None,
             events: VecDeque::new(),
+            kept_out: Vec::new(),
         }
+        .looking_around(now)
     }
 
     /// Takes in what a probe of `node` saw. Poll everything after it.
@@ -98,7 +108,7 @@ impl Monitor {
         observed: Observation,
         random: &mut impl Random,
     ) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         if track.is_past(&observed) {
@@ -112,14 +122,17 @@ impl Monitor {
         }
         let role = observed.standing.role();
         if role_before != Some(role) {
+            if role_before.is_some() {
+                self.note_change(now);
+            }
             self.events.push_back(Event::RoleChanged {
                 node,
                 from: role_before,
                 to: role,
             });
         }
-        self.schedule.answered(now, node, random);
         self.elect(now);
+        self.schedule.answered(now, node, random);
         self.record_sample(now, node, observed);
         // Answers may be handed in another order than they came.
         if let Some(head) = self.head() {
@@ -136,6 +149,7 @@ impl Monitor {
         self.recheck(now);
         self.schedule_next(now, node);
         self.note_kept(node);
+        self.set_pace(now);
     }
 
     /// Takes in that a probe of `node` failed. Poll everything after it.
@@ -146,25 +160,27 @@ impl Monitor {
         failure: ProbeFailure,
         random: &mut impl Random,
     ) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         if track.fail(now, failure) {
             self.events.push_back(Event::ProbeFailed { node, failure });
         }
-        self.schedule.failed(now, node, random);
         self.elect(now);
+        self.schedule.failed(now, node, random);
         self.recheck(now);
+        self.set_pace(now);
     }
 
     /// Takes in that a request failed on `node` as it would if the node had gone: nothing known of it
     /// counts until it has been asked again, which is due at once.
     pub fn handle_suspicion(&mut self, now: Instant, node: NodeId) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let is_primary = self.primary == Some(node);
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         // The primary proves nothing by itself, and that its role is asked again at once is enough.
-        if self.primary != Some(node) {
+        if !is_primary {
             track.suspect(now);
         }
         // A node that does not answer is known to be gone, and is tried at its own pace.
@@ -195,25 +211,10 @@ impl Monitor {
         }
     }
 
-    /// Takes a node out of rotation by hand. Nothing but [`Monitor::handle_undrain`] puts it back.
-    pub fn handle_drain(&mut self, now: Instant, node: NodeId) {
-        if let Some(track) = self.tracks.get_mut(node.index()) {
-            track.drained = true;
-        }
-        self.recheck(now);
-    }
-
-    /// Lets a drained node prove itself again.
-    pub fn handle_undrain(&mut self, now: Instant, node: NodeId) {
-        if let Some(track) = self.tracks.get_mut(node.index()) {
-            track.drained = false;
-        }
-        self.schedule.hurry(now, node);
-    }
-
     /// Takes in that time has passed. Call it when [`Monitor::next_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.recheck(now);
+        self.set_pace(now);
     }
 
     /// A node that is to be probed now; it counts as being probed until its outcome is handed in.
@@ -370,13 +371,13 @@ impl Monitor {
             system: observed.system,
             timeline,
         });
+        self.note_change(now);
         for index in 0..self.tracks.len() {
             self.tracks[index].anchor_anew(observed.sent_at);
             let cause = self.judge(now, &self.tracks[index]).err();
             let id = self.tracks[index].id;
             self.eject(now, id, cause.unwrap_or(Cause::Unproved));
         }
-        self.hurry_reachable(now);
     }
 }
 

@@ -89,6 +89,7 @@ mod node;
 mod node_config;
 mod observe;
 mod options;
+mod pointer;
 mod publish;
 mod route;
 mod router;
@@ -102,6 +103,7 @@ mod token;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod transaction;
+mod view;
 
 pub use lagwise_core::{
     Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership,
@@ -114,7 +116,7 @@ pub use self::budget::Budget;
 pub use self::builder::RouterBuilder;
 pub use self::clock::now;
 pub use self::connection::{ReadConnection, WriteConnection};
-pub use self::error::Error;
+pub use self::error::{Error, may_have_been_applied};
 pub use self::events::{Events, Happened};
 pub use self::job::{Consistency, JobOptions};
 pub use self::node_config::NodeConfig;

@@ -1,7 +1,7 @@
 //! When each node is to be asked next.
 //!
-//! Three paces: the ordinary one, a slower one while nobody reads, and a fast one while a session
-//! waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
+//! Four paces: the ordinary one, a slower one while nobody reads, a fast one while the cluster
+//! changes, and the fastest while a session waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
 //! that the processes of a fleet do not ask in step.
 
 use alloc::vec::Vec;
@@ -17,10 +17,14 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Schedule {
     turns: Vec<Turn>,
+    /// How a node begins that does not answer.
+    backoff: Backoff,
     poll_interval: Duration,
     idle_poll_interval: Duration,
+    settle_interval: Duration,
     demand_interval: Duration,
     idle: bool,
+    hastened: bool,
     demand: Option<Demand>,
     /// Which node is looked at first in this round of questions, and in the next: with the same one
     /// always first, waiting reads would always be served by it.
@@ -40,6 +44,16 @@ struct Turn {
 }
 
 impl Turn {
+    fn new(now: Instant, backoff: Backoff) -> Self {
+        Self {
+            due: now,
+            asked: false,
+            spaced: Instant::from_nanos(0),
+            hurried: false,
+            backoff,
+        }
+    }
+
     /// When the node may be asked next at the fastest pace: a few questions may follow each other
     /// closely, many may not. (The generic cell rate algorithm, ITU-T I.371.)
     fn soonest(&self, now: Instant, pace: Duration) -> Instant {
@@ -65,22 +79,48 @@ struct Demand {
 impl Schedule {
     pub(super) fn new(now: Instant, nodes: usize, policy: &Policy) -> Self {
         let backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
-        let turn = |_| Turn {
-            due: now,
-            asked: false,
-            spaced: Instant::from_nanos(0),
-            hurried: false,
-            backoff,
-        };
         Self {
-            turns: (0..nodes).map(turn).collect(),
+            turns: (0..nodes).map(|_| Turn::new(now, backoff)).collect(),
+            backoff,
             poll_interval: policy.poll_interval,
             idle_poll_interval: policy.idle_poll_interval,
+            settle_interval: policy.settle_interval,
             demand_interval: policy.demand_interval,
             idle: false,
+            hastened: false,
             demand: None,
             first: 0,
             next_first: 0,
+        }
+    }
+
+    /// A node has come, which is due at once.
+    pub(super) fn admit(&mut self, now: Instant, node: NodeId) {
+        let turn = Turn::new(now, self.backoff);
+        match self.turns.get_mut(node.index()) {
+            Some(place) => *place = turn,
+            None => self.turns.push(turn),
+        }
+    }
+
+    /// A node has gone: it is never due again, as one whose answer never comes.
+    pub(super) fn retire(&mut self, node: NodeId) {
+        if let Some(turn) = self.turns.get_mut(node.index()) {
+            turn.asked = true;
+        }
+    }
+
+    /// Other intervals hold from now on, also for the turn that each node waits for.
+    pub(super) fn set_policy(&mut self, now: Instant, policy: &Policy) {
+        self.poll_interval = policy.poll_interval;
+        self.idle_poll_interval = policy.idle_poll_interval;
+        self.settle_interval = policy.settle_interval;
+        self.demand_interval = policy.demand_interval;
+        self.backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
+        let latest = now.after(policy.max_backoff.max(self.interval()));
+        for turn in &mut self.turns {
+            turn.backoff = self.backoff;
+            turn.due = turn.due.min(latest);
         }
     }
 
@@ -141,7 +181,14 @@ impl Schedule {
         };
         turn.asked = false;
         turn.hurried = false;
-        turn.due = now.after(turn.backoff.fail(random));
+        let pause = turn.backoff.fail(random);
+        // Who comes back while the cluster changes may be the one that everybody waits for.
+        let pause = if self.hastened {
+            pause.min(self.poll_interval)
+        } else {
+            pause
+        };
+        turn.due = now.after(pause);
     }
 
     /// A node is to be asked at once; again, if it is being asked. However many ask for it, one
@@ -206,11 +253,18 @@ impl Schedule {
 
     /// How often each node is asked at present.
     pub(super) const fn interval(&self) -> Duration {
-        if self.idle {
+        if self.hastened {
+            self.settle_interval
+        } else if self.idle {
             self.idle_poll_interval
         } else {
             self.poll_interval
         }
+    }
+
+    /// Whether the cluster changes, and is asked faster.
+    pub(super) fn set_hastened(&mut self, hastened: bool) {
+        self.hastened = hastened;
     }
 
     pub(super) const fn is_idle(&self) -> bool {
