@@ -41,6 +41,8 @@ pub struct Plan {
     pub kinds: Vec<Kind>,
     /// What the replicas have when the primary dies.
     pub parting: Parting,
+    /// How many reads in a hundred have to leave a healthy primary.
+    pub floor: usize,
 }
 
 impl Plan {
@@ -61,6 +63,7 @@ impl Plan {
             deadline: Duration::from_secs(5),
             kinds: Kind::ALL.to_vec(),
             parting: Parting::CaughtUp,
+            floor: 80,
         }
     }
 

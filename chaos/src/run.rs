@@ -20,9 +20,6 @@ use crate::{Result, clock, trail};
 /// The keys that sessions share: few, so that they meet.
 const KEYS: u32 = 6;
 
-/// The share of the reads that has to leave a healthy primary, in percent.
-pub const FLOOR: usize = 80;
-
 /// The name of the phase without a fault.
 pub const HEALTHY: &str = "none";
 
@@ -150,7 +147,7 @@ fn terms(plan: &Plan, phases: &[Phase]) -> Terms {
         bound: Some(plan.max_lag),
         reports_loss: true,
         floor: healthy.map(|phase| Floor {
-            percent: FLOOR,
+            percent: plan.floor,
             from: phase.from,
             until: phase.until,
         }),

@@ -385,6 +385,33 @@ async fn a_promotion_is_followed() {
 }
 
 #[tokio::test]
+async fn a_loss_is_told_with_a_refusal_too() {
+    let cluster = cluster().await;
+    let instance = &Instance::over(&cluster).await;
+    instance.settles(2).await;
+    let [r1, r2] = cluster.replicas() else {
+        panic!("two replicas")
+    };
+    let mut visitor = Visitor::default();
+    visitor.put(instance, 1, "kept").await;
+    cluster.wait_caught_up().await.unwrap();
+    for replica in [r1, r2] {
+        replica.upstream_wire().cut();
+    }
+    let before = visitor.get(instance, "/notes/seven").await;
+    assert!(!before.headers.contains_key("x-lagwise-lost"), "nothing is");
+    assert_eq!(visitor.put(instance, 1, "lost").await.status, 200);
+    cluster.primary().kill().await.unwrap();
+    r1.promote().await.unwrap();
+    let told = until("the loss is told", async || {
+        let refused = visitor.get(instance, "/notes/seven").await;
+        assert_eq!(refused.status, 400);
+        refused.headers.get("x-lagwise-lost").cloned()
+    });
+    assert_eq!(told.await, "1");
+}
+
+#[tokio::test]
 async fn several_instances_make_the_table_at_once() {
     let cluster = Cluster::builder().replicas(0).start().await.unwrap();
     let db = PgRouter::builder().primary(cluster.primary().url());
