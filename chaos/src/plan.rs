@@ -19,6 +19,8 @@ pub struct Plan {
     pub seed: u64,
     /// How long it goes on to begin phases; what has begun is ended.
     pub length: Duration,
+    /// How many phases it begins at most, besides the healthy one.
+    pub phases: usize,
     /// How long a fault lasts.
     pub fault: Duration,
     /// How many instances of the service there are.
@@ -52,6 +54,7 @@ impl Plan {
         Self {
             seed: 1,
             length: Duration::from_secs(60),
+            phases: usize::MAX,
             fault: Duration::from_secs(3),
             instances: 3,
             sessions: 8,

@@ -161,7 +161,7 @@ impl Run {
         let from = clock::now();
         tokio::time::sleep(plan.fault).await;
         self.enter(HEALTHY.to_owned(), from, Vec::new());
-        for faults in order {
+        for faults in order.into_iter().take(plan.phases) {
             if clock::now().saturating_sub(from) >= plan.length {
                 break;
             }

@@ -14,6 +14,9 @@ use lagwise_chaos::report::Report;
 use lagwise_chaos::run::{Phase, Record, run};
 use lagwise_chaos::service::Service;
 
+/// Longer than any run here takes.
+const PATIENCE: Duration = Duration::from_secs(100);
+
 /// How many reads in a hundred have to leave a healthy primary here: reads that wait for a replica
 /// give up sooner on a machine that runs other tests too.
 const FLOOR: usize = 50;
@@ -24,7 +27,9 @@ async fn holds(carrier: Carrier, parting: Parting, kinds: &[Kind]) -> Result<Rec
     (plan.carrier, plan.parting) = (carrier, parting);
     plan.kinds = kinds.to_vec();
     plan.fault = Duration::from_millis(1500);
-    plan.length = Duration::from_secs(20);
+    // Each fault alone and one pair, however slow the machine is.
+    plan.length = PATIENCE;
+    plan.phases = kinds.len() + 1;
     plan.floor = FLOOR;
     let record = run(plan).await?;
     let told = Report(&record);
