@@ -1,7 +1,7 @@
 //! A run on 120 columns: guarantees and times by faults, the figures, and each breach with its history.
 //!
-//! It only shows what the verdict and the times say; a cell counts the breaches whose operation began
-//! in the phase.
+//! It only shows what the verdict and the times say; a cell counts what ended in the phase, since a
+//! fault is met by what was under way when it began.
 
 use std::fmt;
 use std::time::Duration;
@@ -114,7 +114,7 @@ struct Counts {
 
 impl Counts {
     fn of(record: &Record, phase: &Phase) -> Self {
-        let within = |entry: &Entry| entry.began >= phase.from && entry.began < phase.until;
+        let within = |entry: &Entry| entry.ended >= phase.from && entry.ended < phase.until;
         let entries = || record.entries.iter().filter(|entry| within(entry));
         let failed = |entry: &&Entry| entry.outcome != Outcome::Ok;
         Self {
