@@ -125,3 +125,74 @@ impl Evidence<'_> {
         ends.filter(|ended| *ended >= from).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nemesis::{Fault, Kind};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn view(at: u32, serving: &[&str]) -> View {
+        View {
+            at: MS * at,
+            primary: Some("primary".to_owned()),
+            timeline: 1,
+            serving: serving.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn times(views: Vec<Vec<View>>) -> [Times; 2] {
+        let injury = Injury {
+            fault: Fault {
+                kind: Kind::KillReplica,
+                whose: 0,
+            },
+            nodes: vec!["replica-1".to_owned()],
+            begun: MS * 100,
+            healing: MS * 200,
+            healed: MS * 250,
+        };
+        let evidence = Evidence {
+            views: &Views(views),
+            entries: &[],
+            ending: &Ending::default(),
+        };
+        evidence.of(&[injury], MS * 500)
+    }
+
+    #[test]
+    fn a_replica_is_noticed_when_it_is_out_and_well_when_it_is_back() {
+        let both = ["replica-1", "replica-2"];
+        let quick = vec![view(1, &both), view(110, &both[1..]), view(300, &both)];
+        let slow = vec![view(1, &both), view(190, &both[1..]), view(499, &both)];
+        let [noticed, well] = times(vec![quick, slow]);
+        assert_eq!(noticed.taken, [MS * 10, MS * 90], "from its beginning");
+        assert_eq!(well.taken, [MS * 50, MS * 249], "from its end");
+        assert_eq!((noticed.missing, well.missing), (0, 0), "all did");
+    }
+
+    #[test]
+    fn who_does_not_notice_in_time_is_missing_and_who_says_nothing_is_not_asked() {
+        let both = ["replica-1", "replica-2"];
+        let blind = vec![view(1, &both), view(600, &both[1..])];
+        let [noticed, well] = times(vec![blind, Vec::new()]);
+        assert_eq!(
+            (noticed.taken.len(), noticed.missing),
+            (0, 1),
+            "not in time"
+        );
+        assert_eq!(
+            (well.taken.len(), well.missing),
+            (0, 0),
+            "nothing to recover"
+        );
+        let stuck = vec![view(1, &both), view(150, &both[1..]), view(501, &both)];
+        let [noticed, well] = times(vec![stuck]);
+        assert_eq!(
+            (noticed.taken.len(), well.missing),
+            (1, 1),
+            "not back in time"
+        );
+    }
+}
