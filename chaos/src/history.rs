@@ -178,6 +178,12 @@ impl History {
         entries.push(entry);
     }
 
+    /// How many operations were entered so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The instances through which a write was acknowledged since a moment.
     #[must_use]
     pub fn wrote_since(&self, moment: Duration) -> BTreeSet<usize> {

@@ -20,6 +20,9 @@ use crate::{Result, clock, trail};
 /// The keys that sessions share: few, so that they meet.
 const KEYS: u32 = 6;
 
+/// How many operations a share is taken of.
+const ENOUGH: usize = 300;
+
 /// The name of the phase without a fault.
 pub const HEALTHY: &str = "none";
 
@@ -160,6 +163,10 @@ impl Run {
         let order = nemesis::order(plan.seed, plan.instances, &plan.kinds);
         let from = clock::now();
         tokio::time::sleep(plan.fault).await;
+        // A share of few is no share: on a busy machine the first reads take their time.
+        while self.history.count() < ENOUGH && clock::now().saturating_sub(from) < RECOVERY * 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.enter(HEALTHY.to_owned(), from, Vec::new());
         for faults in order.into_iter().take(plan.phases) {
             if clock::now().saturating_sub(from) >= plan.length {
