@@ -6,13 +6,14 @@
 //!
 //! A failover may lose acknowledged writes. The cluster lost them, not the service: a miss of such a
 //! write is counted and is no breach, but only if the last primary's own history, the trail, lacks
-//! the write. A replica may show a commit an instant before its primary does, so a step back from a
-//! replica to the primary is counted as well.
+//! the write. Where the old primary goes on, the same holds until an instance has to know of the new
+//! one, and not a moment longer; and a switchover loses nothing. A replica may show a commit an instant
+//! before its primary does, so a step back from a replica to the primary is counted as well.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::history::{Ending, Entry, Failover, Op, Outcome};
+use crate::history::{Ending, Entry, Excuse, Failover, Op, Outcome};
 
 mod forks;
 mod thread;
@@ -29,7 +30,7 @@ pub enum Guarantee {
     MonotonicReads,
     /// A session's write comes after all that the session has read and written.
     WritesFollowReads,
-    /// A version has one body.
+    /// A version has one body, and who knows of a new primary writes to no other.
     Fork,
     /// What was acknowledged is there in the end.
     Lost,
@@ -214,7 +215,7 @@ impl Ending {
         }
         let mut name = "primary";
         for failover in &self.failovers {
-            if failover.promoted > entry.began && entry.node == name {
+            if failover.is_after(entry) && entry.node == name {
                 return true;
             }
             if failover.killed > entry.ended {
@@ -232,9 +233,10 @@ impl Ending {
 
     /// The failover that may have lost what the entry wrote or read, if it is gone.
     pub(crate) fn loss(&self, entry: &Entry) -> Option<&Failover> {
-        let before = |failover: &&Failover| entry.began < failover.promoted;
-        let gone = !self.holds(entry);
-        self.failovers.iter().find(before).filter(|_| gone)
+        let next = self.failovers.iter().find(|next| next.is_after(entry))?;
+        // What came through one change was on both replicas before the next.
+        let may = next.excuse != Excuse::None && !self.holds(entry);
+        may.then_some(next)
     }
 }
 
@@ -267,27 +269,34 @@ fn count(entry: &Entry, ending: &Ending, terms: &Terms, verdict: &mut Verdict) {
 
 /// A read that misses a lost write of its session comes after, or with, a word about it.
 fn judge_reports(entries: &[Entry], ending: &Ending, verdict: &mut Verdict) {
+    let mut sessions: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        sessions.entry(entry.session).or_default().push(entry);
+    }
     let is_write = |entry: &&Entry| entry.answered() && entry.op == Op::Write;
     for write in entries.iter().filter(is_write) {
         let Some(failover) = ending.loss(write) else {
             continue;
         };
-        let after = |entry: &&Entry| {
-            entry.session == write.session && entry.answered() && entry.began >= failover.promoted
+        let session = &sessions[&write.session];
+        let after = |entry: &&&Entry| {
+            entry.order > write.order && entry.answered() && entry.began >= failover.promoted
         };
-        let misses = |entry: &&Entry| {
-            entry.op == Op::Read && entry.key == write.key && entry.version < write.version
+        // Where the history that is left has gone as far, it shows something else instead.
+        let misses = |entry: &&&Entry| {
+            entry.op == Op::Read
+                && entry.key == write.key
+                && (entry.version < write.version || ending.holds(entry))
         };
-        let Some(miss) = entries.iter().filter(after).find(misses) else {
+        let Some(miss) = session.iter().filter(after).find(misses) else {
             continue;
         };
-        let told = |entry: &Entry| {
-            entry.session == write.session
-                && entry.lost
+        let told = |entry: &&Entry| {
+            entry.lost
                 && entry.ended >= failover.killed
-                && entry.order <= miss.order
+                && (write.order..=miss.order).contains(&entry.order)
         };
-        if !entries.iter().any(told) {
+        if !session.iter().any(told) {
             let what = format!("version {} is lost, and nobody said so", write.version);
             verdict.add(Guarantee::Unreported, miss, what);
         }

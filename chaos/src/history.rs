@@ -106,14 +106,56 @@ impl fmt::Display for Entry {
 pub type Mark = (u32, u64, String);
 
 /// A change of the primary.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Failover {
-    /// When the old primary was about to be killed.
+    /// From when on acknowledged writes may be lost: the old primary was about to be killed, or left.
     pub killed: Duration,
     /// When the new one took writes.
     pub promoted: Duration,
     /// The new primary, by the service's name of it.
     pub primary: String,
+    /// Which acknowledged writes may be lost.
+    pub excuse: Excuse,
+    /// What only the old primary has, as far as it could be asked.
+    pub strays: BTreeSet<Mark>,
+}
+
+/// Which acknowledged writes a change of the primary may lose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Excuse {
+    /// None: the old primary was shut down in peace.
+    None,
+    /// Those begun before the promotion.
+    #[default]
+    Promotion,
+    /// Those begun before the instance that was asked had to know of the new primary.
+    Unaware(Vec<Duration>),
+}
+
+impl Failover {
+    /// Until when an operation that began at an instance was one of the old primary's time.
+    #[must_use]
+    pub fn horizon(&self, instance: usize) -> Duration {
+        match &self.excuse {
+            Excuse::None | Excuse::Promotion => self.promoted,
+            Excuse::Unaware(until) => until.get(instance).copied().unwrap_or(self.promoted),
+        }
+    }
+
+    /// Whether it began in the old primary's time.
+    #[must_use]
+    pub fn is_after(&self, entry: &Entry) -> bool {
+        entry.began < self.horizon(entry.instance)
+    }
+}
+
+/// One line for people, as of an entry.
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (killed, promoted) = (self.killed.as_secs_f64(), self.promoted.as_secs_f64());
+        write!(f, "{killed:9.3}s the old primary's last moment, and ")?;
+        write!(f, "{promoted:.3}s the first of {}", self.primary)
+    }
 }
 
 /// What is true in the end, from the primary itself.
@@ -134,6 +176,25 @@ impl History {
     pub fn enter(&self, entry: Entry) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         entries.push(entry);
+    }
+
+    /// How many operations were entered so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The instances through which a write was acknowledged since a moment.
+    #[must_use]
+    pub fn wrote_since(&self, moment: Duration) -> BTreeSet<usize> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // In the order of their ends.
+        let since = entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.ended >= moment);
+        let writes = since.filter(|entry| entry.answered() && entry.op == Op::Write);
+        writes.map(|entry| entry.instance).collect()
     }
 
     /// All that was entered so far.

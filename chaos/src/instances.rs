@@ -39,6 +39,13 @@ impl Addresses {
         (number, all[number].clone())
     }
 
+    /// That of one of them; the last one, while it is down.
+    #[must_use]
+    pub fn of(&self, number: usize) -> String {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(number).cloned().unwrap_or_default()
+    }
+
     fn set(&self, number: usize, address: String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all[number] = address;
@@ -95,6 +102,12 @@ impl Instances {
             instances.restart(number).await?;
         }
         Ok(instances)
+    }
+
+    /// How many there are, dead or alive.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.running.len()
     }
 
     /// Kills one, with no word of goodbye.

@@ -73,6 +73,8 @@ struct Wish {
 /// Makes the table, says where it listens, and serves until something breaks.
 pub async fn run(config: &Config, flaw: Option<Flaw>) -> Result {
     let nodes = Arc::new(Nodes::open(&config.primary, &config.replica)?);
+    // Whichever it is by now.
+    nodes.find_primary().await;
     let migration = sqlx::raw_sql(SCHEMA);
     migration.execute(&nodes.primary().pool).await?;
     let app = App {
@@ -89,7 +91,7 @@ pub async fn run(config: &Config, flaw: Option<Flaw>) -> Result {
     crate::service::announce(socket.local_addr()?)?;
     tokio::select! {
         ended = axum::serve(socket, routes) => ended?,
-        () = nodes.watch() => {}
+        () = nodes.watch(flaw) => {}
     }
     Ok(())
 }

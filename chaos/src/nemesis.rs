@@ -1,23 +1,23 @@
-//! Faults of a real cluster and of the service's instances, each begun and ended.
+//! What can go wrong, with whom, and with what else at once.
 //!
-//! The order comes from a seed: all faults alone, then some in pairs. A fault is healed, and the
-//! replicas have caught up, before the next begins. The promotion stands apart, since nothing ends it.
+//! A fault is begun and ended by the `stage`; here is only what it is, so that an order of faults can
+//! be drawn from a seed without a cluster. Two faults make a pair if each can be ended as if it were
+//! alone: not two of one node, and beside a change of roles nothing that its steps have to wait for.
 
 use std::fmt;
-use std::time::Duration;
 
-use lagwise_testkit::{Cluster, Node, Stop};
+use clap::ValueEnum;
 
-use crate::history::Failover;
-use crate::instances::Instances;
-use crate::{Result, clock, fail};
+mod order;
 
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub use self::order::order;
+
+/// What can go wrong. The names on the command line are those in tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     /// Replay stops; the log still comes.
     PauseReplay,
-    /// Replay is late.
+    /// Replay is late, by less than the bound.
     DelayApply,
     /// The log stops coming.
     FreezeStream,
@@ -25,27 +25,85 @@ pub enum Kind {
     CutClients,
     /// Packets between the service and a replica vanish.
     LoseClients,
-    /// Packets between the service and a replica are late.
+    /// Packets between the service and a replica are late, both ways.
     DelayClients,
     /// A replica and its primary are cut off from each other.
     CutStream,
     /// Packets between a replica and its primary vanish.
     LoseStream,
-    /// Packets between a replica and its primary are late.
+    /// Packets between a replica and its primary are late, both ways.
     DelayStream,
     /// A replica hangs.
     FreezeServer,
     /// A replica crashes.
     KillReplica,
+    /// A replica is shut down, and refuses connections.
+    StopReplica,
+    /// A replica has no connection left to give.
+    FillSlots,
+    /// Replay cancels reads whose snapshots stand in its way.
+    Conflicts,
+    /// A replica's address leads to the other one.
+    LeadAstray,
+    /// A replica's address leads to another cluster.
+    LeadAbroad,
+    /// Replay stops on all replicas.
+    PauseAll,
+    /// Replay is late on all replicas, by more than the bound.
+    DelayAll,
+    /// All replicas crash.
+    KillAll,
     /// The primary restarts.
     RestartPrimary,
+    /// The service and the primary are cut off from each other; replication goes on.
+    CutPrimary,
+    /// Packets between the service and the primary vanish; replication goes on.
+    LosePrimary,
+    /// The primary hangs, and nobody is promoted.
+    FreezePrimary,
     /// An instance of the service is killed.
     KillInstance,
+    /// The primary crashes, a replica is promoted, and the old one comes back rewound.
+    FailOver,
+    /// The primary is shut down, a replica is promoted, and the old one follows it.
+    SwitchOver,
+    /// A replica is promoted, and the old primary does not know: it goes on taking writes.
+    SplitBrain,
+    /// The same as a failover, but the old primary comes back with what the cluster lost.
+    ReturnUnrewound,
+}
+
+/// Whom a fault befalls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// One replica.
+    Replica,
+    /// All of them.
+    Replicas,
+    /// The primary.
+    Primary,
+    /// One instance of the service.
+    Instance,
+    /// The primary's role itself.
+    Role,
+}
+
+/// What an instance is expected to notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Nothing that it has to act on.
+    Nothing,
+    /// That a replica must not serve.
+    Out,
+    /// That the primary cannot be asked.
+    PrimaryLost,
+    /// That another node is the primary.
+    NewPrimary,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 28] = [
         Self::PauseReplay,
         Self::DelayApply,
         Self::FreezeStream,
@@ -57,26 +115,83 @@ impl Kind {
         Self::DelayStream,
         Self::FreezeServer,
         Self::KillReplica,
+        Self::StopReplica,
+        Self::FillSlots,
+        Self::Conflicts,
+        Self::LeadAstray,
+        Self::LeadAbroad,
+        Self::PauseAll,
+        Self::DelayAll,
+        Self::KillAll,
         Self::RestartPrimary,
+        Self::CutPrimary,
+        Self::LosePrimary,
+        Self::FreezePrimary,
         Self::KillInstance,
+        Self::FailOver,
+        Self::SwitchOver,
+        Self::SplitBrain,
+        Self::ReturnUnrewound,
     ];
 
-    const fn name(self) -> &'static str {
+    /// Whom it befalls.
+    #[must_use]
+    pub const fn victim(self) -> Victim {
         match self {
-            Self::PauseReplay => "pause replay",
-            Self::DelayApply => "delay apply",
-            Self::FreezeStream => "freeze stream",
-            Self::CutClients => "cut clients",
-            Self::LoseClients => "lose clients",
-            Self::DelayClients => "delay clients",
-            Self::CutStream => "cut stream",
-            Self::LoseStream => "lose stream",
-            Self::DelayStream => "delay stream",
-            Self::FreezeServer => "freeze server",
-            Self::KillReplica => "kill replica",
-            Self::RestartPrimary => "restart primary",
-            Self::KillInstance => "kill instance",
+            Self::PauseAll | Self::DelayAll | Self::KillAll => Victim::Replicas,
+            Self::RestartPrimary | Self::CutPrimary | Self::LosePrimary | Self::FreezePrimary => {
+                Victim::Primary
+            }
+            Self::KillInstance => Victim::Instance,
+            Self::FailOver | Self::SwitchOver | Self::SplitBrain | Self::ReturnUnrewound => {
+                Victim::Role
+            }
+            _ => Victim::Replica,
         }
+    }
+
+    /// What instances are expected to notice, if it lasts.
+    #[must_use]
+    pub const fn notice(self) -> Notice {
+        match (self, self.victim()) {
+            (Self::DelayApply | Self::DelayClients | Self::DelayStream | Self::Conflicts, _)
+            | (_, Victim::Instance) => Notice::Nothing,
+            (_, Victim::Replica | Victim::Replicas) => Notice::Out,
+            (_, Victim::Primary) => Notice::PrimaryLost,
+            (_, Victim::Role) => Notice::NewPrimary,
+        }
+    }
+
+    /// Whether it only concerns the way between the service and a replica.
+    const fn is_of_clients(self) -> bool {
+        matches!(
+            self,
+            Self::CutClients | Self::LoseClients | Self::DelayClients
+        )
+    }
+
+    /// Whether it may happen while the other goes on, which was begun before it.
+    #[must_use]
+    pub const fn goes_with(self, first: Self) -> bool {
+        match (first.victim(), self.victim()) {
+            // Steps of a change of roles ask every server, and none knows more than one primary.
+            (Victim::Role, Victim::Replica) => self.is_of_clients(),
+            // A new process may not know that there is a newer primary, which is no breach.
+            (Victim::Role, Victim::Instance) => !matches!(first, Self::SplitBrain),
+            // What is without an instance has no clients' faults to go with.
+            (Victim::Replica, Victim::Replica | Victim::Primary | Victim::Instance)
+            | (Victim::Replicas, Victim::Primary | Victim::Instance)
+            | (Victim::Primary, Victim::Instance) => true,
+            _ => false,
+        }
+    }
+}
+
+/// As on the command line.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.to_possible_value();
+        f.write_str(named.as_ref().map_or("", |value| value.get_name()))
     }
 }
 
@@ -89,41 +204,14 @@ pub struct Fault {
     pub whose: usize,
 }
 
-/// Such as `pause replay 1`.
+/// Such as `pause-replay 1`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::RestartPrimary => write!(f, "{}", self.kind.name()),
-            kind => write!(f, "{} {}", kind.name(), self.whose + 1),
+        match self.kind.victim() {
+            Victim::Replica | Victim::Instance => write!(f, "{} {}", self.kind, self.whose + 1),
+            Victim::Replicas | Victim::Primary | Victim::Role => write!(f, "{}", self.kind),
         }
     }
-}
-
-/// What a seed makes of the faults: each alone, then as many pairs as asked for.
-#[must_use]
-pub fn order(seed: u64, instances: usize, pairs: usize) -> Vec<Vec<Fault>> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut draw = |kind| Fault {
-        kind,
-        whose: match kind {
-            Kind::KillInstance => random.usize(0..instances),
-            _ => random.usize(0..2),
-        },
-    };
-    let mut all: Vec<Fault> = Kind::ALL.into_iter().map(&mut draw).collect();
-    let mut other = all.clone();
-    random.shuffle(&mut all);
-    let mut phases: Vec<Vec<Fault>> = all.iter().map(|fault| vec![*fault]).collect();
-    for _ in 0..pairs {
-        random.shuffle(&mut other);
-        // Two faults of one node may undo each other; two nodes' never do.
-        let mut second = other[1];
-        if second.kind != Kind::KillInstance {
-            second.whose = 1 - other[0].whose.min(1);
-        }
-        phases.push(vec![other[0], second]);
-    }
-    phases
 }
 
 /// What the replicas have when the primary dies.
@@ -133,133 +221,4 @@ pub enum Parting {
     CaughtUp,
     /// Nothing of the last moments: acknowledged writes are lost.
     CutOff,
-}
-
-/// How long replicas are cut off before a primary dies.
-const CUT_OFF: Duration = Duration::from_millis(400);
-
-/// What faults happen to.
-#[derive(Debug)]
-pub struct Stage {
-    /// The servers; the primary is still the one of the start.
-    pub cluster: Cluster,
-    /// The service.
-    pub instances: Instances,
-}
-
-impl Stage {
-    /// Has a fault happen.
-    pub async fn begin(&mut self, fault: Fault) -> Result {
-        let replica = self.replica(fault);
-        match fault.kind {
-            Kind::PauseReplay => replica.pause_replay().await?,
-            Kind::DelayApply => replica.set_apply_delay(Duration::from_millis(700)).await?,
-            Kind::FreezeStream => replica.freeze_stream()?,
-            Kind::CutClients => replica.client_wire().cut(),
-            Kind::LoseClients => replica.client_wire().blackhole(),
-            Kind::DelayClients => replica.client_wire().delay(Duration::from_millis(30)),
-            Kind::CutStream => replica.upstream_wire().cut(),
-            Kind::LoseStream => replica.upstream_wire().blackhole(),
-            Kind::DelayStream => replica.upstream_wire().delay(Duration::from_millis(150)),
-            Kind::FreezeServer => replica.freeze()?,
-            Kind::KillReplica => replica.kill().await?,
-            Kind::RestartPrimary => self.cluster.primary().restart(Stop::Immediate).await?,
-            Kind::KillInstance => self.instances.kill(fault.whose).await?,
-        }
-        Ok(())
-    }
-
-    /// Heals it.
-    pub async fn end(&mut self, fault: Fault) -> Result {
-        let replica = self.replica(fault);
-        match fault.kind {
-            Kind::PauseReplay => replica.resume_replay().await?,
-            Kind::DelayApply => replica.set_apply_delay(Duration::ZERO).await?,
-            Kind::FreezeStream => replica.thaw_stream()?,
-            Kind::CutClients | Kind::LoseClients | Kind::DelayClients => {
-                replica.client_wire().heal();
-            }
-            Kind::CutStream | Kind::LoseStream | Kind::DelayStream => {
-                replica.upstream_wire().heal();
-            }
-            Kind::FreezeServer => replica.thaw()?,
-            Kind::KillReplica => replica.start().await?,
-            Kind::RestartPrimary => {}
-            Kind::KillInstance => self.instances.restart(fault.whose).await?,
-        }
-        Ok(())
-    }
-
-    /// Waits till all replicas stream and have caught up with what was there.
-    pub async fn settle(&self) -> Result {
-        self.cluster.wait_streaming().await?;
-        self.cluster.wait_caught_up().await?;
-        Ok(())
-    }
-
-    /// Kills the primary, promotes the replica that has received most, and has the other follow it.
-    pub async fn fail_over(&self, parting: Parting) -> Result<Failover> {
-        if parting == Parting::CutOff {
-            for replica in self.cluster.replicas() {
-                replica.upstream_wire().cut();
-            }
-            tokio::time::sleep(CUT_OFF).await;
-        }
-        let killed = clock::now();
-        self.cluster.primary().kill().await?;
-        for replica in self.cluster.replicas() {
-            replica.upstream_wire().heal();
-        }
-        let [one, other] = self.cluster.replicas() else {
-            return fail("a failover takes two replicas");
-        };
-        let (chosen, rest, name) = if received(one).await? >= received(other).await? {
-            (one, other, "replica-1")
-        } else {
-            (other, one, "replica-2")
-        };
-        chosen.promote().await?;
-        let promoted = clock::now();
-        rest.follow(chosen).await?;
-        rest.wait_streaming().await?;
-        Ok(Failover {
-            killed,
-            promoted,
-            primary: name.to_owned(),
-        })
-    }
-
-    fn replica(&self, fault: Fault) -> Node {
-        self.cluster.replica(fault.whose % 2).clone()
-    }
-}
-
-/// How much of the log a replica has.
-async fn received(replica: &Node) -> Result<i64> {
-    let query = "select pg_wal_lsn_diff(
-        greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')::bigint";
-    Ok(replica.query_scalar(query).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_gives_one_order_and_every_fault_comes_alone_first() {
-        let phases = order(7, 3, 4);
-        assert_eq!(phases, order(7, 3, 4), "the same again");
-        assert_ne!(phases, order(8, 3, 4), "another for another seed");
-        let alone = |kind| {
-            phases
-                .iter()
-                .any(|faults| faults.len() == 1 && faults[0].kind == kind)
-        };
-        assert!(Kind::ALL.into_iter().all(alone), "each alone");
-        assert_eq!(
-            phases.iter().filter(|faults| faults.len() == 2).count(),
-            4,
-            "pairs"
-        );
-    }
 }

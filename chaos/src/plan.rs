@@ -1,7 +1,7 @@
 //! What a run is asked for.
 //!
-//! The command line and the tests say it in the same words. A duration is shared out over the phases
-//! in `run`.
+//! The command line and the tests say it in the same words. How many phases a duration is enough for
+//! is seen in `run`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::instances::Launch;
 use crate::jar::Carrier;
 use crate::naive::flaw::Flaw;
-use crate::nemesis::Parting;
+use crate::nemesis::{Kind, Parting};
 use crate::service::Service;
 
 /// A run.
@@ -17,8 +17,12 @@ use crate::service::Service;
 pub struct Plan {
     /// What everything random starts from.
     pub seed: u64,
-    /// How long all of it is to take, about.
+    /// How long it goes on to begin phases; what has begun is ended.
     pub length: Duration,
+    /// How many phases it begins at most, besides the healthy one.
+    pub phases: usize,
+    /// How long a fault lasts.
+    pub fault: Duration,
     /// How many instances of the service there are.
     pub instances: usize,
     /// How many sessions there are.
@@ -35,21 +39,24 @@ pub struct Plan {
     pub max_lag: Duration,
     /// The longest that an operation may take.
     pub deadline: Duration,
-    /// At most this many single faults, of the seed's order; for short runs.
-    pub faults: usize,
-    /// How many pairs of faults come after the single ones.
-    pub pairs: usize,
+    /// The faults that come, each alone and then in pairs.
+    pub kinds: Vec<Kind>,
     /// What the replicas have when the primary dies.
     pub parting: Parting,
+    /// How many reads in a hundred have to leave a healthy primary: on a machine that is busy with
+    /// other things, many that follow a write give up waiting for a replica.
+    pub floor: usize,
 }
 
 impl Plan {
-    /// A run of a minute with three instances and eight sessions.
+    /// A run of a minute with all faults, three instances and eight sessions.
     #[must_use]
-    pub const fn new(service: Service, program: PathBuf) -> Self {
+    pub fn new(service: Service, program: PathBuf) -> Self {
         Self {
             seed: 1,
             length: Duration::from_secs(60),
+            phases: usize::MAX,
+            fault: Duration::from_secs(3),
             instances: 3,
             sessions: 8,
             carrier: Carrier::Cookie,
@@ -58,9 +65,9 @@ impl Plan {
             program,
             max_lag: Duration::from_secs(1),
             deadline: Duration::from_secs(5),
-            faults: usize::MAX,
-            pairs: 5,
+            kinds: Kind::ALL.to_vec(),
             parting: Parting::CaughtUp,
+            floor: 60,
         }
     }
 

@@ -1,20 +1,33 @@
-//! A run on 80 columns: guarantees by faults, the figures, and each breach with its history.
+//! A run on 120 columns: guarantees and times by faults, the figures, and each breach with its history.
 //!
-//! It only shows what the verdict says; a cell counts the breaches whose operation began in the phase.
+//! It only shows what the verdict and the times say; a cell counts what ended in the phase, since a
+//! fault is met by what was under way when it began.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::checker::{Breach, Guarantee};
-use crate::history::Entry;
+use crate::history::{Entry, Failover, Outcome};
 use crate::run::{Phase, Record};
+use crate::times::Times;
+
+mod json;
+
+pub use self::json::json;
 
 /// What the columns are.
 const LEGEND: &str = "
-ryw: own writes  mr: monotonic reads  wfr: writes follow reads  frk: one history
-los: nothing lost  sil: losses are told  hng: no end  old: staleness  off: share";
+ryw: own writes  mr: monotonic reads  wfr: writes follow reads  frk: one history, nothing to an old primary
+los: nothing lost  sil: losses are told  hng: no end  old: staleness  off: share  off%: reads off the primary
+noticed: from the fault till an instance had the node out, or the new primary (from when that took writes)
+well: from the end of the fault till the node was back, or from the new primary's first moment to a write
+in milliseconds over all instances: least, median, most; -: nothing to notice, never: not by all in time";
 
 /// How many breaches are told in full.
 const TOLD: usize = 5;
+
+/// How wide the column of faults is.
+const NAME: usize = 30;
 
 /// How many operations of the session on the key are shown before the one that breaks a promise.
 const BEFORE: usize = 4;
@@ -30,11 +43,17 @@ impl fmt::Display for Report<'_> {
 }
 
 fn write(record: &Record, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(text, "{:<31}{:>6}", "fault", "ops")?;
+    let (noticed, well) = ("noticed, ms", "well again, ms");
+    writeln!(text, "{:81}{noticed:^19}{well:^19}", "")?;
+    write!(text, "{:<30}{:>6}{:>6}", "fault", "ops", "err")?;
     for guarantee in Guarantee::ALL {
         write!(text, "{:>4}", guarantee.short())?;
     }
-    writeln!(text, "{:>6}", "off%")?;
+    write!(text, "{:>5}", "off%")?;
+    for figure in ["min", "med", "max", "min", "med", "max"] {
+        write!(text, "{figure:>6}")?;
+    }
+    writeln!(text)?;
     for phase in &record.phases {
         row(record, phase, text)?;
     }
@@ -51,17 +70,62 @@ fn write(record: &Record, text: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn row(record: &Record, phase: &Phase, text: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let within = |entry: &Entry| entry.began >= phase.from && entry.began < phase.until;
-    let operations = record.entries.iter().filter(|entry| within(entry)).count();
-    write!(text, "{:<31.31}{operations:>6}", phase.name)?;
-    for guarantee in Guarantee::ALL {
-        let here = |breach: &&Breach| breach.guarantee == guarantee && within(&breach.entry);
-        let count = record.verdict.breaches.iter().filter(here).count();
+    let counts = Counts::of(record, phase);
+    // A pair may be longer than its column; what was wrong has to be readable all the same.
+    if phase.name.chars().count() > NAME {
+        writeln!(text, "{}", phase.name)?;
+        write!(text, "{:<NAME$}", "")?;
+    } else {
+        write!(text, "{:<NAME$}", phase.name)?;
+    }
+    write!(text, "{:>6}{:>6}", counts.operations, counts.errors)?;
+    for count in counts.breaches {
         write!(text, "{count:>4}")?;
     }
-    match record.share(phase) {
-        Some(share) => writeln!(text, "{share:>6}"),
-        None => writeln!(text, "{:>6}", "-"),
+    write!(text, "{:>5}", or_dash(record.share(phase)))?;
+    for times in record.times(phase) {
+        cells(&times, text)?;
+    }
+    writeln!(text)
+}
+
+/// The least, the median and the most of some times.
+fn cells(times: &Times, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let figures = times.figures().map(|figures| figures.map(millis));
+    let [least, median, most] = figures.unwrap_or_else(|| ["-", "-", "-"].map(ToOwned::to_owned));
+    let most = match times.missing {
+        0 => most,
+        _ => "never".to_owned(),
+    };
+    write!(text, "{least:>6}{median:>6}{most:>6}")
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+/// What can be counted of a phase.
+struct Counts {
+    operations: usize,
+    errors: usize,
+    /// In the order of [`Guarantee::ALL`].
+    breaches: [usize; Guarantee::ALL.len()],
+}
+
+impl Counts {
+    fn of(record: &Record, phase: &Phase) -> Self {
+        let within = |entry: &Entry| entry.ended >= phase.from && entry.ended < phase.until;
+        let entries = || record.entries.iter().filter(|entry| within(entry));
+        let failed = |entry: &&Entry| entry.outcome != Outcome::Ok;
+        Self {
+            operations: entries().count(),
+            errors: entries().filter(failed).count(),
+            breaches: Guarantee::ALL.map(|guarantee| {
+                let here =
+                    |breach: &&Breach| breach.guarantee == guarantee && within(&breach.entry);
+                record.verdict.breaches.iter().filter(here).count()
+            }),
+        }
     }
 }
 
@@ -78,7 +142,7 @@ fn figures(record: &Record, text: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("refused", verdict.failed.to_string()),
         ("writes of unknown outcome", verdict.unknown.to_string()),
         (
-            "writes the failover lost",
+            "writes the failovers lost",
             verdict.lost_by_cluster.to_string(),
         ),
         ("reads that missed those", verdict.missed_lost.to_string()),
@@ -104,7 +168,7 @@ fn or_dash(share: Option<usize>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| share.to_string())
 }
 
-/// A breach, and what its session did with the key before it.
+/// A breach, and what its session did with the key before it, and around a change of the primary.
 fn tell(record: &Record, breach: &Breach, text: &mut fmt::Formatter<'_>) -> fmt::Result {
     let last = &breach.entry;
     writeln!(text)?;
@@ -121,19 +185,31 @@ fn tell(record: &Record, breach: &Breach, text: &mut fmt::Formatter<'_>) -> fmt:
     for entry in &thread[from..] {
         writeln!(text, "{entry}")?;
     }
+    let before = |failover: &&Failover| failover.killed <= last.ended;
+    if let Some(failover) = record.ending.failovers.iter().rev().find(before) {
+        writeln!(text, "{failover}")?;
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
     use crate::checker::Verdict;
-    use crate::history::{Ending, Op, Outcome};
+    use crate::history::{Ending, Op};
     use crate::plan::Plan;
     use crate::service::Service;
+    use crate::watch::Views;
+
+    struct Shown(Times);
+
+    impl fmt::Display for Shown {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            cells(&self.0, f)
+        }
+    }
 
     /// As wide as an entry gets in a run of minutes.
     fn entry() -> Entry {
@@ -154,8 +230,17 @@ mod tests {
         }
     }
 
+    fn phase(name: &str) -> Phase {
+        Phase {
+            name: name.to_owned(),
+            from: Duration::ZERO,
+            until: Duration::from_secs(2_000),
+            injuries: Vec::new(),
+        }
+    }
+
     #[test]
-    fn a_report_fits_80_columns_and_shows_what_led_to_a_breach() {
+    fn a_report_fits_120_columns_and_shows_what_led_to_a_breach() {
         let breach = |guarantee| Breach {
             guarantee,
             entry: entry(),
@@ -167,17 +252,17 @@ mod tests {
         };
         let record = Record {
             plan: Plan::new(Service::Naive, PathBuf::new()),
-            phases: vec![Phase {
-                name: "restart primary+freeze server 1".to_owned(),
-                from: Duration::ZERO,
-                until: Duration::from_secs(2_000),
-            }],
+            phases: vec![
+                phase("restart-primary"),
+                phase("freeze-server 1 + restart-primary"),
+            ],
+            views: Views::default(),
             entries: vec![entry()],
             ending: Ending::default(),
             verdict,
         };
         let text = Report(&record).to_string();
-        let wide = |line: &&str| line.chars().count() > 80;
+        let wide = |line: &&str| line.chars().count() > 120;
         assert_eq!(text.lines().find(wide), None, "no line is wider");
         let thread = "s16 write k6 v12345 Ok 16-12345 on replica-2 by i2 lost";
         assert!(text.contains(thread), "the operation is told\n{text}");
@@ -185,7 +270,24 @@ mod tests {
             text.contains("... and 4 breaches more"),
             "the rest is counted\n{text}"
         );
-        let row = "freeze server 1     1   1   1   1   1   1   1   1   1   1     -";
-        assert!(text.contains(row), "each is in its column\n{text}");
+        let cells = "     1     0   1   1   1   1   1   1   1   1   1    -     -     -     -";
+        let row = format!("restart-primary               {cells}");
+        assert!(text.contains(&row), "each is in its column\n{text}");
+        let row = format!("freeze-server 1 + restart-primary\n{:30}{cells}", "");
+        assert!(text.contains(&row), "a long name has a line\n{text}");
+    }
+
+    #[test]
+    fn whoever_did_not_notice_is_told() {
+        let millis = Duration::from_millis;
+        let shown = |missing| {
+            let times = Times {
+                taken: vec![millis(5), millis(90), millis(1200)],
+                missing,
+            };
+            Shown(times).to_string()
+        };
+        assert_eq!(shown(0), "     5    90  1200");
+        assert_eq!(shown(1), "     5    90 never");
     }
 }

@@ -1,30 +1,39 @@
-//! One run: a healthy phase, every fault of the plan, a failover, and the verdict.
+//! One run: a healthy phase, the faults in the seed's order while there is time, and the verdict.
 //!
 //! Sessions work all the time. A phase is a fault's time and the recovery from it; what happens in it
-//! is put down to the fault.
+//! is put down to the fault. The next phase begins when every instance has all nodes back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_testkit::Cluster;
-
 use crate::checker::{self, Floor, Terms, Verdict};
 use crate::client::Field;
-use crate::history::{Ending, Entry, Failover};
-use crate::instances::Instances;
+use crate::history::{Ending, Entry, Excuse, History};
 use crate::load::{Load, Work};
-use crate::nemesis::{self, Fault, Stage};
+use crate::nemesis::{self, Fault, Notice, Victim};
 use crate::plan::Plan;
+use crate::stage::{Injury, Ongoing, Setting, Stage};
+use crate::times::{Evidence, Times};
+use crate::watch::{Views, Watch};
 use crate::{Result, clock, trail};
 
 /// The keys that sessions share: few, so that they meet.
 const KEYS: u32 = 6;
 
-/// The share of the reads that has to leave a healthy primary, in percent.
-pub const FLOOR: usize = 80;
+/// How many operations a share is taken of.
+const ENOUGH: usize = 300;
 
 /// The name of the phase without a fault.
 pub const HEALTHY: &str = "none";
+
+/// How long instances may take to have all nodes back before the next phase begins all the same.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Longer than this after a promotion, no instance may be unaware of the new primary.
+const UNAWARE: Duration = Duration::from_secs(2);
+
+/// What passes between the moment that an event is dated with and the one from which it is acted on.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// A part of a run.
 #[derive(Clone, Debug)]
@@ -35,6 +44,8 @@ pub struct Phase {
     pub from: Duration,
     /// When it ended.
     pub until: Duration,
+    /// What happened in it.
+    pub injuries: Vec<Injury>,
 }
 
 /// All that a run showed.
@@ -46,6 +57,8 @@ pub struct Record {
     pub phases: Vec<Phase>,
     /// What sessions did and saw.
     pub entries: Vec<Entry>,
+    /// What instances said of the nodes.
+    pub views: Views,
     /// What is true in the end.
     pub ending: Ending,
     /// What it amounts to.
@@ -55,44 +68,69 @@ pub struct Record {
 /// A run under way.
 struct Run {
     stage: Stage,
+    watch: Watch,
+    history: Arc<History>,
     phases: Vec<Phase>,
 }
 
 /// Runs a plan on a cluster of its own.
 pub async fn run(plan: Plan) -> Result<Record> {
-    let cluster = Cluster::builder().replicas(2).start().await?;
-    let instances = Instances::start(plan.launch(), plan.instances, &cluster).await?;
-    trail::lay(cluster.primary()).await?;
-    cluster.wait_caught_up().await?;
-    let field = Field::new(Arc::clone(&instances.addresses), plan.deadline);
-    let work = Work::begin(&field, load(&plan));
+    let stage = Stage::set(Setting {
+        launch: plan.launch(),
+        instances: plan.instances,
+        kinds: &plan.kinds,
+        parting: plan.parting,
+    })
+    .await?;
+    let addresses = Arc::clone(&stage.instances.addresses);
+    let watch = Watch::begin(&addresses, plan.instances);
+    let field = Field::new(addresses, plan.deadline);
     let mut run = Run {
-        stage: Stage { cluster, instances },
+        stage,
+        watch,
+        history: Arc::clone(&field.history),
         phases: Vec::new(),
     };
-    let failovers = vec![run.all_phases(&plan).await?];
+    run.recover(&[]).await;
+    let work = Work::begin(&field, load(&plan));
+    run.all_phases(&plan).await?;
     work.end().await;
-    let cluster = &run.stage.cluster;
-    let primary = match failovers[0].primary.as_str() {
-        "replica-1" => cluster.replica(0),
-        _ => cluster.replica(1),
+    let views = run.watch.views();
+    let mut ending = Ending {
+        trail: trail::follow(run.stage.primary()).await?,
+        failovers: std::mem::take(&mut run.stage.failovers),
     };
-    let ending = Ending {
-        trail: trail::follow(primary).await?,
-        failovers,
-    };
+    excuse(&mut ending, &views);
     let entries = field.history.entries();
     let verdict = checker::judge(&entries, &ending, &terms(&plan, &run.phases));
-    let record = Record {
+    run.stage.strike().await?;
+    Ok(Record {
         plan,
         phases: run.phases,
         entries,
+        views,
         ending,
         verdict,
-    };
-    drop(run.stage.instances);
-    run.stage.cluster.shutdown().await?;
-    Ok(record)
+    })
+}
+
+/// Says till when each instance may not have known of a primary that had a rival.
+fn excuse(ending: &mut Ending, views: &Views) {
+    for failover in &mut ending.failovers {
+        let Excuse::Unaware(until) = &mut failover.excuse else {
+            continue;
+        };
+        let last = failover.promoted + UNAWARE;
+        *until = (0..views.0.len())
+            .map(|instance| {
+                let aware =
+                    |view: &crate::watch::View| view.primary.as_ref() == Some(&failover.primary);
+                let aware = views.first(instance, failover.killed, aware);
+                let aware = aware.map_or(last, |aware| aware + GRACE);
+                aware.clamp(failover.promoted, last)
+            })
+            .collect();
+    }
 }
 
 fn load(plan: &Plan) -> Load {
@@ -112,7 +150,7 @@ fn terms(plan: &Plan, phases: &[Phase]) -> Terms {
         bound: Some(plan.max_lag),
         reports_loss: true,
         floor: healthy.map(|phase| Floor {
-            percent: FLOOR,
+            percent: plan.floor,
             from: phase.from,
             until: phase.until,
         }),
@@ -120,49 +158,82 @@ fn terms(plan: &Plan, phases: &[Phase]) -> Terms {
 }
 
 impl Run {
-    /// The healthy phase, the faults in the seed's order, and the failover, of about equal length.
-    async fn all_phases(&mut self, plan: &Plan) -> Result<Failover> {
-        let mut order = nemesis::order(plan.seed, plan.instances, plan.pairs);
-        let pairs = order.split_off(order.len() - plan.pairs);
-        order.truncate(plan.faults);
-        order.extend(pairs);
-        let parts = u32::try_from(order.len() + 2)?;
-        let length = plan.length / parts;
-
+    /// The healthy phase, and then the faults in the seed's order while there is time.
+    async fn all_phases(&mut self, plan: &Plan) -> Result {
+        let order = nemesis::order(plan.seed, plan.instances, &plan.kinds);
         let from = clock::now();
-        tokio::time::sleep(length).await;
-        self.enter(HEALTHY.to_owned(), from);
-        for faults in order {
-            self.phase(&faults, length).await?;
+        tokio::time::sleep(plan.fault).await;
+        // A share of few is no share: on a busy machine the first reads take their time.
+        while self.history.count() < ENOUGH && clock::now().saturating_sub(from) < RECOVERY * 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let from = clock::now();
-        let failover = self.stage.fail_over(plan.parting).await?;
-        tokio::time::sleep(length).await;
-        self.enter("failover".to_owned(), from);
-        Ok(failover)
-    }
-
-    /// Two thirds of a phase are the fault, and the rest is what comes after it.
-    async fn phase(&mut self, faults: &[Fault], length: Duration) -> Result {
-        let from = clock::now();
-        for fault in faults {
-            self.stage.begin(*fault).await?;
+        self.enter(HEALTHY.to_owned(), from, Vec::new());
+        for faults in order.into_iter().take(plan.phases) {
+            if clock::now().saturating_sub(from) >= plan.length {
+                break;
+            }
+            self.phase(&faults, plan.fault).await?;
         }
-        tokio::time::sleep(length * 2 / 3).await;
-        for fault in faults.iter().rev() {
-            self.stage.end(*fault).await?;
-        }
-        self.stage.settle().await?;
-        let rest = (from + length).saturating_sub(clock::now());
-        tokio::time::sleep(rest).await;
-        let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        self.enter(names.join("+"), from);
         Ok(())
     }
 
-    fn enter(&mut self, name: String, from: Duration) {
+    /// A fault, or several at once, and what comes after.
+    async fn phase(&mut self, faults: &[Fault], length: Duration) -> Result {
+        let from = clock::now();
+        let mut ongoing = Vec::new();
+        for fault in faults {
+            ongoing.push(self.stage.begin(*fault).await?);
+        }
+        tokio::time::sleep(length).await;
+        let mut injuries = Vec::new();
+        // What was begun last ends first; but an instance is well only over nodes that are.
+        let is_instance = |ongoing: &Ongoing| ongoing.fault().kind.victim() == Victim::Instance;
+        ongoing.reverse();
+        ongoing.sort_by_key(is_instance);
+        for ongoing in ongoing {
+            injuries.push(self.stage.end(ongoing).await?);
+        }
+        injuries.reverse();
+        self.stage.settle().await?;
+        self.recover(&injuries).await;
+        let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        self.enter(names.join(" + "), from, injuries);
+        Ok(())
+    }
+
+    /// Waits till all instances have all nodes back, and have written where the primary was away; who
+    /// takes too long is seen in the figures.
+    async fn recover(&self, injuries: &[Injury]) {
+        let replicas = self.stage.replicas();
+        let from = clock::now();
+        let of_primary = |injury: &&Injury| {
+            let notice = injury.fault.kind.notice();
+            matches!(notice, Notice::PrimaryLost | Notice::NewPrimary)
+        };
+        let healed = injuries.iter().filter(of_primary);
+        let healed = healed.map(|injury| injury.healed).max();
+        let is_well = || {
+            self.watch.all_serve(&replicas) && healed.is_none_or(|healed| self.all_wrote(healed))
+        };
+        while !is_well() && clock::now().saturating_sub(from) < RECOVERY {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether a write was acknowledged through every instance since a moment.
+    fn all_wrote(&self, since: Duration) -> bool {
+        let wrote = self.history.wrote_since(since);
+        (0..self.stage.instances.count()).all(|instance| wrote.contains(&instance))
+    }
+
+    fn enter(&mut self, name: String, from: Duration, injuries: Vec<Injury>) {
         let until = clock::now();
-        self.phases.push(Phase { name, from, until });
+        self.phases.push(Phase {
+            name,
+            from,
+            until,
+            injuries,
+        });
     }
 }
 
@@ -178,5 +249,16 @@ impl Record {
     pub fn healthy_share(&self) -> Option<usize> {
         let phase = self.phases.iter().find(|phase| phase.name == HEALTHY)?;
         self.share(phase)
+    }
+
+    /// How long it took to notice the faults of a phase, and to get over them.
+    #[must_use]
+    pub fn times(&self, phase: &Phase) -> [Times; 2] {
+        let evidence = Evidence {
+            views: &self.views,
+            entries: &self.entries,
+            ending: &self.ending,
+        };
+        evidence.of(&phase.injuries, phase.until)
     }
 }

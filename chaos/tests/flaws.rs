@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lagwise_chaos::checker::{self, Floor, Guarantee, Terms, Verdict};
 use lagwise_chaos::client::{Field, Session};
-use lagwise_chaos::history::{Ending, Entry, Failover};
+use lagwise_chaos::history::{Ending, Entry, Excuse, Failover};
 use lagwise_chaos::instances::{Instances, Launch};
 use lagwise_chaos::jar::Carrier;
 use lagwise_chaos::naive::flaw::Flaw;
@@ -295,6 +295,7 @@ async fn the_timeline_is_ignored() -> Result {
                 killed,
                 promoted: clock::now(),
                 primary: "replica-1".to_owned(),
+                ..Failover::default()
             });
             // The new history goes past the old one's end.
             let chosen = scene.primary();
@@ -309,6 +310,36 @@ async fn the_timeline_is_ignored() -> Result {
             Ok(())
         },
     )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_primary_gets_writes_while_it_answers() -> Result {
+    let (flaw, broken) = (Flaw::OldPrimary, Guarantee::Fork);
+    catches(flaw, broken, LONG, async |scene| {
+        let mut session = scene.session();
+        session.write(1).await;
+        scene.settle().await?;
+        let killed = clock::now();
+        scene.cluster.replica(0).promote().await?;
+        let promoted = clock::now();
+        // Long enough for whoever asks the nodes to know of the new one.
+        let aware = promoted + Duration::from_secs(1);
+        tokio::time::sleep(aware.saturating_sub(clock::now())).await;
+        let entry = session.write(1).await;
+        assert!(entry.answered(), "written, somewhere");
+        let ours = trail::follow(scene.cluster.replica(0)).await?;
+        let theirs = trail::follow(scene.cluster.primary()).await?;
+        scene.failovers.push(Failover {
+            killed,
+            promoted,
+            primary: "replica-1".to_owned(),
+            excuse: Excuse::Unaware(vec![aware; 2]),
+            strays: theirs.difference(&ours).cloned().collect(),
+        });
+        reads(&mut session, 1, 4).await;
+        Ok(())
+    })
     .await
 }
 

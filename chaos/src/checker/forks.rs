@@ -1,7 +1,9 @@
 //! Whether a key has one history, and all that was acknowledged is in it.
 //!
 //! The trail is the last primary's history. What was acknowledged or read beside it was lost by a
-//! failover, or there is no excuse: two primaries took writes, or an acknowledgement was false.
+//! failover, or there is no excuse: two primaries took writes, or an acknowledgement was false. What
+//! only an old primary has, by its own testimony, was sent there; after the instance had to know of
+//! the new one, no answer excuses that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +12,40 @@ use crate::history::{Ending, Entry, Op};
 
 /// Judges all sessions together.
 pub(super) fn judge(entries: &[Entry], ending: &Ending, verdict: &mut Verdict) {
+    let strayed = judge_strays(entries, ending, verdict);
+    let rest = |entry: &Entry| entry.op == Op::Read || !strayed.contains(&*entry.nonce);
+    judge_bodies(entries.iter().filter(|entry| rest(entry)), ending, verdict);
+}
+
+/// A write that reached an old primary was sent before its instance had to know better. Returns the
+/// bodies of those that were not.
+fn judge_strays<'a>(
+    entries: &'a [Entry],
+    ending: &Ending,
+    verdict: &mut Verdict,
+) -> BTreeSet<&'a str> {
+    let mut accused = BTreeSet::new();
+    for failover in &ending.failovers {
+        let strays: BTreeSet<&str> = failover.strays.iter().map(|stray| &*stray.2).collect();
+        let strayed = |entry: &&Entry| {
+            let wrote = entry.op == Op::Write && strays.contains(&*entry.nonce);
+            wrote && !failover.is_after(entry)
+        };
+        for entry in entries.iter().filter(strayed) {
+            let late = entry.began.saturating_sub(failover.horizon(entry.instance));
+            let what = format!("it reached the old primary, begun {late:.1?} too late");
+            verdict.add(Guarantee::Fork, entry, what);
+            accused.insert(&*entry.nonce);
+        }
+    }
+    accused
+}
+
+fn judge_bodies<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    ending: &Ending,
+    verdict: &mut Verdict,
+) {
     let bodies: BTreeMap<(u32, u64), &str> = ending
         .trail
         .iter()
@@ -18,7 +54,7 @@ pub(super) fn judge(entries: &[Entry], ending: &Ending, verdict: &mut Verdict) {
     let mut beside: BTreeMap<(u32, u64), BTreeSet<&str>> = BTreeMap::new();
     let mut accused: BTreeSet<(u32, u64, &str)> = BTreeSet::new();
     let missing = |entry: &&Entry| entry.answered() && !ending.holds(entry);
-    for entry in entries.iter().filter(missing) {
+    for entry in entries.filter(missing) {
         let at = (entry.key, entry.version);
         let others = beside.entry(at).or_default();
         others.insert(&entry.nonce);

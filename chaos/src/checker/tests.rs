@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Floor, Guarantee, Terms, Verdict, judge};
-use crate::history::{Ending, Entry, Failover, Op, Outcome};
+use crate::history::{Ending, Entry, Excuse, Failover, Op, Outcome};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -66,6 +66,7 @@ fn after_failover(entries: &[Entry], lost: &[&str]) -> Ending {
         killed: MS * 100,
         promoted: MS * 200,
         primary: "replica-1".to_owned(),
+        ..Failover::default()
     });
     ending
 }
@@ -376,6 +377,108 @@ fn whoever_lost_something_is_told() {
     }
     let verdict = check_failover(&missed, &["v2"], &Terms::default());
     assert_eq!(kinds(&verdict), [], "by a service that does not promise it");
+}
+
+#[test]
+fn a_switchover_excuses_nothing() {
+    let entries = [
+        write(1, 1, 10),
+        write(1, 2, 20),
+        read(1, 1, 210, "replica-2"),
+    ];
+    let mut ending = after_failover(&entries, &["v2"]);
+    ending.failovers[0].excuse = Excuse::None;
+    // A later change is no excuse for what an earlier one lost.
+    ending.failovers.push(Failover {
+        killed: MS * 300,
+        promoted: MS * 400,
+        primary: "replica-2".to_owned(),
+        ..Failover::default()
+    });
+    let verdict = judge(&entries, &ending, &Terms::default());
+    let broken = [Guarantee::Lost, Guarantee::ReadYourWrites];
+    assert_eq!(kinds(&verdict), broken, "it is lost, and missed");
+}
+
+/// `replica-1` takes writes from 200 ms on, and the instances need not know before 300 and 250 ms.
+fn split(entries: &[Entry], strays: &[&str]) -> Ending {
+    let mut ending = after_failover(entries, strays);
+    let failover = &mut ending.failovers[0];
+    failover.excuse = Excuse::Unaware(vec![MS * 300, MS * 250]);
+    failover.strays = (1..9)
+        .map(|version| (1, version, format!("v{version}")))
+        .filter(|(_, _, nonce)| strays.contains(&nonce.as_str()))
+        .collect();
+    ending
+}
+
+#[test]
+fn whoever_has_to_know_of_a_new_primary_writes_to_no_other() {
+    let judged = |began: u32, instance: usize, outcome: Outcome| {
+        let stray = Entry {
+            instance,
+            outcome,
+            ..write(2, 2, began)
+        };
+        let entries = [write(1, 1, 10), stray];
+        let verdict = judge(&entries, &split(&entries, &["v2"]), &Terms::default());
+        kinds(&verdict)
+    };
+    let broken = [Guarantee::Fork];
+    assert_eq!(judged(299, 0, Outcome::Ok), [], "it did not know yet");
+    assert_eq!(judged(300, 0, Outcome::Ok), broken, "it knew");
+    assert_eq!(judged(299, 1, Outcome::Ok), broken, "the other one knew");
+    assert_eq!(judged(299, 0, Outcome::Unknown), [], "no answer, in time");
+    assert_eq!(judged(300, 0, Outcome::Unknown), broken, "no answer");
+}
+
+#[test]
+fn a_read_shows_an_old_primarys_rows_no_longer_than_writes_reach_it() {
+    let judged = |began: u32| {
+        let entries = [
+            write(1, 1, 10),
+            write(2, 2, 210),
+            read(3, 2, began, "primary"),
+        ];
+        let verdict = judge(&entries, &split(&entries, &["v2"]), &Terms::default());
+        kinds(&verdict)
+    };
+    assert_eq!(judged(299), [], "it did not know yet");
+    assert_eq!(
+        judged(300),
+        [Guarantee::Fork],
+        "nobody has that row any more"
+    );
+}
+
+#[test]
+fn whoever_lost_a_write_to_an_old_primary_is_told_after_it() {
+    let terms = Terms {
+        reports_loss: true,
+        ..Terms::default()
+    };
+    let judged = |told: u32, shown: u64| {
+        let word = Entry {
+            lost: true,
+            key: 2,
+            ..read(1, 0, told, "replica-1")
+        };
+        let next = Entry {
+            nonce: format!("w{shown}"),
+            ..write(2, shown, 320)
+        };
+        let seen = Entry {
+            nonce: next.nonce.clone(),
+            ..read(1, shown, 400, "replica-1")
+        };
+        let entries = [write(1, 1, 10), word, write(1, 2, 220), next, seen];
+        let verdict = judge(&entries, &split(&entries, &["v2"]), &terms);
+        kinds(&verdict)
+    };
+    assert_eq!(judged(210, 2), [Guarantee::Unreported], "of another loss");
+    assert_eq!(judged(350, 2), [], "of this one");
+    let overtaken = [Guarantee::Unreported];
+    assert_eq!(judged(210, 3), overtaken, "though others wrote as much");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Flaw {
     DroppedOnError,
     /// Only writes raise the token.
     NotFromReads,
+    /// The primary is kept while it answers, whatever the timelines say.
+    OldPrimary,
     /// Positions of a lost timeline are taken for ones of the present.
     TimelineIgnored,
     /// No token but a time: reads stay on the primary for a while since the write's start, not its end.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+use super::flaw::Flaw;
 use crate::{Result, clock};
 
 /// How often the primary is asked.
@@ -25,7 +26,7 @@ const PENALTY: Duration = Duration::from_millis(500);
 /// How many answers are kept: a minute's.
 const KEPT: usize = 1200;
 
-/// The timeline and position of a primary.
+/// The timeline and position of a primary; a replica has no answer.
 pub(super) const POSITION: &str = "
     select ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint,
            pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint";
@@ -112,21 +113,28 @@ impl Nodes {
         newest.map(|(asked, _)| *asked)
     }
 
-    /// Asks the primary again and again, and looks for another one when it does not answer.
-    pub(super) async fn watch(&self) {
+    /// Asks all nodes again and again: of two that take writes the one on the later timeline counts.
+    pub(super) async fn watch(&self, flaw: Option<Flaw>) {
         loop {
-            if !self.ask(self.primary.load(Ordering::Relaxed)).await {
-                self.look_for_primary().await;
+            let current = self.primary.load(Ordering::Relaxed);
+            let answers = self.ask(current).await;
+            if !answers || flaw != Some(Flaw::OldPrimary) {
+                self.look_for_primary(current).await;
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    async fn look_for_primary(&self) {
-        for index in 0..self.all.len() {
+    /// Asks all nodes once.
+    pub(super) async fn find_primary(&self) {
+        self.look_for_primary(self.all.len()).await;
+    }
+
+    /// Asks all but this one.
+    async fn look_for_primary(&self, but: usize) {
+        for index in (0..self.all.len()).filter(|index| *index != but) {
             if self.ask(index).await {
                 self.primary.store(index, Ordering::Relaxed);
-                return;
             }
         }
     }

@@ -152,6 +152,27 @@ async fn a_blackholed_client_wire_loses_nothing_it_was_given() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_address_can_lead_to_another_node_and_home_again() -> Result<()> {
+    let cluster = counting(2).await?;
+    let (r1, r2) = (cluster.replica(0), cluster.replica(1));
+    let mut session = PgConnection::connect(&r1.url()).await?;
+    let greeted = async || -> Result<String> {
+        let mut session = PgConnection::connect(&r1.url()).await?;
+        let name = sqlx::query_scalar("select current_setting('cluster_name')");
+        let name = name.fetch_one(&mut session).await?;
+        session.close().await?;
+        Ok(name)
+    };
+    r1.lead_clients_to(r2);
+    assert!(session.ping().await.is_err(), "open connections are reset");
+    assert_eq!(greeted().await?, "r2");
+    assert_eq!(rows(r1).await?, 0, "the socket is not affected");
+    r1.lead_clients_to(r1);
+    assert_eq!(greeted().await?, "r1");
+    cluster.shutdown().await
+}
+
+#[tokio::test]
 async fn a_delayed_wire_adds_its_delay_each_way() -> Result<()> {
     let cluster = counting(0).await?;
     let mut session = PgConnection::connect(&cluster.primary().url()).await?;

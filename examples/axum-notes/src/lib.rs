@@ -6,12 +6,13 @@
 //! nothing of each other; they share a database and a secret.
 //!
 //! From the bottom: `notes` says what is asked of the database, `refusal` what a client is told
-//! instead of an answer, `health`, `scrape` and the page are for whoever runs it, `service` puts them
-//! together, and `run` serves it until it is told to end, as `config` says.
+//! instead of an answer, `health`, `nodes`, `scrape` and the page are for whoever runs it, `service`
+//! puts them together, and `run` serves it until it is told to end, as `config` says.
 
 mod config;
 mod failure;
 mod health;
+mod nodes;
 mod notes;
 mod refusal;
 mod run;

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::health::{self, Health};
 use crate::refusal::Refusal;
-use crate::{notes, scrape};
+use crate::{nodes, notes, scrape};
 
 /// The most bytes that a note may have.
 const LONGEST: usize = 64 * 1024;
@@ -62,14 +62,20 @@ pub fn app(db: PgRouter) -> Result<Router, lagwise::Error> {
     let sessions = SessionLayer::new(db.clone())?
         .reads(no_older)
         .time_limit(DEADLINE);
-    // From the outside: the session, the deadline, the limit.
+    // From the outside: the session, what it lost, the deadline, the limit.
     let notes = Router::new()
         .route("/notes/{id}", get(show).put(write))
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(tell))
         .layer(sessions);
+    let nodes = Router::new()
+        .route("/nodes", get(nodes::now))
+        .route("/events", get(nodes::changes))
+        .with_state(db.clone());
     Ok(Router::new()
         .merge(notes)
+        .merge(nodes)
         .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::report))
@@ -85,13 +91,13 @@ async fn write(
     session: PgSession,
     id: Result<Path<i64>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
-) -> Answer<Response> {
+) -> Answer<Json<Written>> {
     let id = number(id)?;
     let body = text(body)?;
     let version = notes::write(&session, id, &body)
         .await
         .map_err(|error| Refusal::of_write(&error))?;
-    Ok(told(&session, Json(Written { id, version })))
+    Ok(Json(Written { id, version }))
 }
 
 async fn show(session: PgSession, id: Result<Path<i64>, PathRejection>) -> Answer<Response> {
@@ -99,7 +105,7 @@ async fn show(session: PgSession, id: Result<Path<i64>, PathRejection>) -> Answe
     let (note, route) = notes::read(&session, id)
         .await
         .map_err(|error| Refusal::of_read(&error))?;
-    let answer = match note {
+    Ok(match note {
         Some(note) => Json(Shown {
             id,
             version: note.version,
@@ -110,14 +116,7 @@ async fn show(session: PgSession, id: Result<Path<i64>, PathRejection>) -> Answe
         })
         .into_response(),
         None => Refusal::new(StatusCode::NOT_FOUND, "there is no such note").into_response(),
-    };
-    Ok(told(&session, answer))
-}
-
-/// An answer, which says if the session may have lost something.
-fn told(session: &PgSession, answer: impl IntoResponse) -> Response {
-    let lost = session.may_have_lost_writes().then_some([(LOST, "1")]);
-    (lost, answer).into_response()
+    })
 }
 
 fn number(id: Result<Path<i64>, PathRejection>) -> Answer<i64> {
@@ -148,6 +147,14 @@ fn text(body: Result<Bytes, BytesRejection>) -> Answer<String> {
 fn millis(route: &Route) -> Option<f64> {
     let millis = route.staleness.as_secs_f64() * 1e3;
     route.is_proved().then_some(millis)
+}
+
+/// Says of every answer if the session may have lost something: the token that goes with it may be the
+/// last that knows, also where nothing else came of the request.
+async fn tell(session: PgSession, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    let lost = session.may_have_lost_writes().then_some([(LOST, "1")]);
+    (lost, answer).into_response()
 }
 
 /// Ends every request.

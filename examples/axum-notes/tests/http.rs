@@ -385,6 +385,33 @@ async fn a_promotion_is_followed() {
 }
 
 #[tokio::test]
+async fn a_loss_is_told_with_a_refusal_too() {
+    let cluster = cluster().await;
+    let instance = &Instance::over(&cluster).await;
+    instance.settles(2).await;
+    let [r1, r2] = cluster.replicas() else {
+        panic!("two replicas")
+    };
+    let mut visitor = Visitor::default();
+    visitor.put(instance, 1, "kept").await;
+    cluster.wait_caught_up().await.unwrap();
+    for replica in [r1, r2] {
+        replica.upstream_wire().cut();
+    }
+    let before = visitor.get(instance, "/notes/seven").await;
+    assert!(!before.headers.contains_key("x-lagwise-lost"), "nothing is");
+    assert_eq!(visitor.put(instance, 1, "lost").await.status, 200);
+    cluster.primary().kill().await.unwrap();
+    r1.promote().await.unwrap();
+    let told = until("the loss is told", async || {
+        let refused = visitor.get(instance, "/notes/seven").await;
+        assert_eq!(refused.status, 400);
+        refused.headers.get("x-lagwise-lost").cloned()
+    });
+    assert_eq!(told.await, "1");
+}
+
+#[tokio::test]
 async fn several_instances_make_the_table_at_once() {
     let cluster = Cluster::builder().replicas(0).start().await.unwrap();
     let db = PgRouter::builder().primary(cluster.primary().url());
@@ -497,4 +524,40 @@ async fn on_its_own_it_has_a_cluster_of_its_own() {
     let mut visitor = Visitor::default();
     assert_eq!(visitor.put(instance, 1, "own").await.json()["version"], 1);
     assert_eq!(visitor.note(instance, 1).await["body"], "own");
+}
+
+#[tokio::test]
+async fn an_instance_says_where_the_nodes_stand_and_what_changes() {
+    let cluster = cluster().await;
+    let instance = &Instance::over(&cluster).await;
+    instance.settles(2).await;
+    let mut visitor = Visitor::default();
+    let nodes = visitor.get(instance, "/nodes").await.json();
+    assert_eq!(nodes["primary"], "primary", "{nodes}");
+    assert_eq!(nodes["timeline"], 1, "{nodes}");
+    assert!(nodes["primary_lost_ms"].is_null(), "{nodes}");
+    let memberships = |nodes: &Value| {
+        let one = |node: &Value| (node["name"].clone(), node["membership"].clone());
+        nodes["nodes"].as_array().unwrap().iter().map(one).collect()
+    };
+    let all: Vec<(Value, Value)> = memberships(&nodes);
+    let serves = |name: &str| (json!(name), json!("in_rotation"));
+    assert_eq!(all[1..], [serves("replica-1"), serves("replica-2")]);
+    assert!(nodes["nodes"][1]["staleness_ms"].is_f64(), "{nodes}");
+
+    let mut events = visitor.lines(instance, "/events").await;
+    let first: Value = serde_json::from_str(&events.next().await).unwrap();
+    assert_eq!(memberships(&first), all, "it begins with what is");
+    cluster.replica(0).pause_replay().await.unwrap();
+    let ejected = loop {
+        let event: Value = serde_json::from_str(&events.next().await).unwrap();
+        if event["event"] == "ejected" {
+            break event;
+        }
+    };
+    assert_eq!(ejected["node"], "replica-1", "{ejected}");
+    assert_eq!(ejected["cause"], "paused", "{ejected}");
+    assert!(ejected["age_ms"].as_f64().unwrap() >= 0.0, "{ejected}");
+    let text = visitor.get(instance, "/nodes").await.text();
+    assert!(!text.contains("postgres"), "no addresses: {text}");
 }

@@ -1,9 +1,11 @@
 //! Somebody who sends back what the service sent, to whichever instance.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, Request};
 use hyper_client::client::legacy::Client;
@@ -14,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::instance::Instance;
+use crate::instance::{Instance, PATIENCE};
 
 /// Whatever happens, no request may take longer: its deadline, and what the layer adds.
 pub(crate) const LONGEST: Duration = Duration::from_secs(4);
@@ -138,6 +140,17 @@ impl Answer {
 }
 
 impl Visitor {
+    /// Begins to read what comes line by line.
+    pub(crate) async fn lines(&self, instance: &Instance, path: &str) -> Lines {
+        let uri = format!("{}{path}", instance.address);
+        let asked = self.http.get(uri.parse().unwrap());
+        let answer = timeout(LONGEST, asked).await.expect("it begins in time");
+        Lines {
+            body: Body::new(answer.unwrap().into_body()),
+            held: Vec::new(),
+        }
+    }
+
     /// Sends what is no request, and returns what comes back.
     pub(crate) async fn http_garbage(&self, instance: &Instance) -> String {
         let host = instance.address.trim_start_matches("http://");
@@ -150,5 +163,27 @@ impl Visitor {
         let read = timeout(LONGEST, socket.read_to_string(&mut text)).await;
         read.expect("it ends in time").unwrap();
         text
+    }
+}
+
+/// An answer that comes line by line.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Body,
+    held: Vec<u8>,
+}
+
+impl Lines {
+    pub(crate) async fn next(&mut self) -> String {
+        loop {
+            if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
+                let line = self.held.drain(..=end).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let frame = timeout(PATIENCE, frame).await.expect("a line in time");
+            let bytes = frame.expect("no end").unwrap().into_data();
+            self.held.extend(bytes.unwrap());
+        }
     }
 }

@@ -113,6 +113,16 @@ impl Node {
         self.inner.server.thaw()
     }
 
+    /// Has this node's address lead to another node from now on, of this cluster or of any other;
+    /// to itself to undo it. Open connections are reset.
+    ///
+    /// A name that was pointed elsewhere, or a port that someone else listens on by now. The address
+    /// still accepts while this node's own server runs, and only then.
+    pub fn lead_clients_to(&self, other: &Self) {
+        let socket = other.inner.server.socket();
+        self.inner.client_wire.lead_to(&socket);
+    }
+
     fn signal_task(&self, task: &str, signal: Signal) -> Result<()> {
         if self.inner.server.signal_task(task, signal)? {
             return Ok(());
