@@ -105,6 +105,7 @@ impl Failed {
             text = format!("{text}: {deeper}");
             cause = deeper.source();
         }
+        let text = text.replace('\n', "; ");
         Self { kind, text }
     }
 
@@ -176,7 +177,8 @@ impl Which {
             }
             Self::Pgpool => {
                 "streaming_replication mode, health_check_period 1 s, sr_check_period 1 s, \
-                 delay_threshold 1 MB; behind one sqlx pool of 20"
+                 delay_threshold 100 kB, load balanced by statement; behind a sqlx pool of 10 for \
+                 writes and one of 20 for reads, neither of which keeps statements prepared"
             }
         }
     }

@@ -15,8 +15,8 @@ use crate::{Result, clock};
 /// How long a request may still take when the drill has ended.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// The rest between two requests of a caller.
-const PAUSE: Duration = Duration::from_millis(8);
+/// The rest of a caller between two requests, unless a drill has another.
+pub const PAUSE: Duration = Duration::from_millis(8);
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Plan {
     pub readers: usize,
     /// What they read.
     pub asked: Asked,
+    /// The rest of a reader between two reads.
+    pub pause: Duration,
 }
 
 /// A write that ended.
@@ -122,9 +124,14 @@ impl Load {
             let (contender, journal) = (Arc::clone(contender), Arc::clone(&journal));
             callers.spawn(write(contender, writer, journal, stopped.clone()));
         }
-        for _ in 0..plan.readers {
+        for reader in 0..plan.readers {
             let (contender, journal) = (Arc::clone(contender), Arc::clone(&journal));
-            callers.spawn(read(contender, plan.asked, journal, stopped.clone()));
+            let begins = begins(plan, reader);
+            let stopped = stopped.clone();
+            callers.spawn(async move {
+                tokio::time::sleep(begins).await;
+                read(contender, plan, journal, stopped).await;
+            });
         }
         Self {
             journal,
@@ -165,21 +172,30 @@ async fn write(
     }
 }
 
+/// When a reader begins: spread over a rest, since nobody's users come all at once.
+fn begins(plan: Plan, reader: usize) -> Duration {
+    let (reader, readers) = (u32::try_from(reader), u32::try_from(plan.readers));
+    match (reader, readers) {
+        (Ok(reader), Ok(readers)) if readers > 0 => plan.pause * reader / readers,
+        _ => Duration::ZERO,
+    }
+}
+
 async fn read(
     contender: Arc<dyn Contender>,
-    asked: Asked,
+    plan: Plan,
     journal: Arc<Journal>,
     mut stop: watch::Receiver<bool>,
 ) {
     while !*stop.borrow() {
         let began = clock::now();
-        let outcome = until_stopped(&mut stop, contender.read(asked)).await;
+        let outcome = until_stopped(&mut stop, contender.read(plan.asked)).await;
         journal.read(Read {
             began,
             ended: clock::now(),
             outcome,
         });
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(plan.pause).await;
     }
 }
 

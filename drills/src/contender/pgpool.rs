@@ -14,10 +14,11 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use lagwise_testkit::Cluster;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::process::{Child, Command};
 
-use super::{Asked, Contender, Outcome, PATIENCE, Row, Seen, by_deadline, read_on, write_on};
+use super::{
+    Asked, Contender, Outcome, PATIENCE, Row, Seen, by_deadline, pool_options, read_on, write_on,
+};
 use crate::{Result, fail};
 
 /// Where packages put it.
@@ -38,10 +39,11 @@ pub(super) fn program() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// A running proxy, and a pool of connections to it.
+/// A running proxy, and pools of connections to it.
 #[derive(Debug)]
 pub(super) struct Pgpool {
-    pool: PgPool,
+    writes: PgPool,
+    reads: PgPool,
     _server: Server,
 }
 
@@ -115,12 +117,15 @@ impl Pgpool {
         }
         let child = command.spawn()?;
         let server = Server { child, folder };
-        let pool = PgPoolOptions::new()
-            .max_connections(super::PLACES * 2)
-            .acquire_timeout(PATIENCE.1)
-            .connect_lazy(&format!("postgres://postgres@127.0.0.1:{port}/postgres"))?;
+        // A statement that is kept prepared stays on the node that it was prepared on, however late.
+        let url =
+            format!("postgres://postgres@127.0.0.1:{port}/postgres?statement-cache-capacity=0");
+        let (of_reads, of_writes) = PATIENCE;
+        // As many places as the others have: those of one node, and those of two.
+        let reads = pool_options(of_reads).max_connections(super::PLACES * 2);
         let pgpool = Self {
-            pool,
+            writes: pool_options(of_writes).connect_lazy(&url)?,
+            reads: reads.connect_lazy(&url)?,
             _server: server,
         };
         pgpool.wait_ready().await?;
@@ -129,7 +134,7 @@ impl Pgpool {
 
     async fn wait_ready(&self) -> Result {
         let answers = async {
-            while sqlx::query("select 1").execute(&self.pool).await.is_err() {
+            while sqlx::query("select 1").execute(&self.writes).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -188,7 +193,7 @@ enable_pool_hba = off
 pool_passwd = ''
 load_balance_mode = on
 statement_level_load_balance = on
-delay_threshold = 1000000
+delay_threshold = 100000
 read_only_function_list = 'pg_sleep,current_setting'
 sr_check_period = 1
 sr_check_user = 'postgres'
@@ -220,10 +225,10 @@ auto_failback = on
 
 impl Contender for Pgpool {
     fn write(&self, row: Row) -> BoxFuture<'_, Outcome<String>> {
-        Box::pin(write_on(&self.pool, row))
+        Box::pin(write_on(&self.writes, row))
     }
 
     fn read(&self, asked: Asked) -> BoxFuture<'_, Outcome<Seen>> {
-        Box::pin(by_deadline(asked, read_on(&self.pool, asked)))
+        Box::pin(by_deadline(asked, read_on(&self.reads, asked)))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use lagwise_testkit::{Cluster, Node};
 use tokio::sync::watch;
 
 use super::{WARM_UP, remark};
 use crate::contender::{Asked, Which};
-use crate::load::{Load, Plan};
+use crate::load::{Load, PAUSE, Plan};
 use crate::report::{Column, Figure, Target};
 use crate::tally::{self, Window};
 use crate::{Result, clock, stage};
@@ -14,8 +15,31 @@ use crate::{Result, clock, stage};
 /// How many read.
 const READERS: usize = 8;
 
-/// How often a row is written over, which its page is cleaned of while others read it.
-const BEAT: Duration = Duration::from_millis(40);
+/// How often rows that somebody may still read are cleaned away.
+const BEAT: Duration = Duration::from_millis(150);
+
+/// Writes a row over and has its page cleaned, until told to stop.
+async fn clean(primary: Node, mut stop: watch::Receiver<bool>) -> Result {
+    let mut connection = primary.connect().await?;
+    while !*stop.borrow() {
+        for statement in ["update heartbeat set n = n + 1", "vacuum heartbeat"] {
+            sqlx::query(statement).execute(&mut connection).await?;
+        }
+        drop(tokio::time::timeout(BEAT, stop.wait_for(|stopped| *stopped)).await);
+    }
+    Ok(())
+}
+
+/// How many reads the replicas canceled.
+async fn canceled(cluster: &Cluster) -> Result<usize> {
+    let mut canceled = 0;
+    for replica in cluster.replicas() {
+        let count = "select confl_snapshot + confl_lock + confl_bufferpin \
+                     from pg_stat_database_conflicts where datname = current_database()";
+        canceled += usize::try_from(replica.query_scalar::<i64>(count).await?)?;
+    }
+    Ok(canceled)
+}
 
 /// Runs it for one contender.
 pub async fn run(which: Which, length: Duration) -> Result<Column> {
@@ -28,12 +52,13 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
             query: stage::SLOW_READ,
             ..stage::READ
         },
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     tokio::time::sleep(WARM_UP / 2).await;
     let (stop, stopped) = watch::channel(false);
     let begun = clock::now();
-    let beats = stage::beat(cluster.primary().clone(), BEAT, stopped);
+    let beats = clean(cluster.primary().clone(), stopped);
     let waits = async {
         tokio::time::sleep(length).await;
         stop.send(true).ok();
@@ -49,12 +74,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     let during = window.reads(&reads);
     let mut column = Column::default();
     column.count("reads", during.len());
-    let mut canceled = 0;
-    for replica in cluster.replicas() {
-        let count = "select confl_snapshot + confl_lock + confl_bufferpin \
-                     from pg_stat_database_conflicts where datname = current_database()";
-        canceled += usize::try_from(replica.query_scalar::<i64>(count).await?)?;
-    }
+    let canceled = canceled(&cluster).await?;
     column.count("canceled by replicas", canceled);
     let failed = tally::errors(&during);
     column.count("reads that failed", failed);

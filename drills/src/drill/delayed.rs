@@ -21,8 +21,11 @@ const BOUND: Duration = Duration::from_secs(1);
 /// Longer than a drill: replicas show what they had when it began.
 const DELAY: Duration = Duration::from_mins(2);
 
-/// More than four times the places of a pool.
-const READERS: usize = 48;
+/// How many read: the replicas carry them, and the primary's budget a third of them.
+const READERS: usize = 300;
+
+/// The rest between two reads of one of them.
+const PAUSE: Duration = Duration::from_millis(600);
 
 /// How many write.
 const WRITERS: i32 = 4;
@@ -48,6 +51,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
             deadline: None,
             within: Some(BOUND),
         },
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     let worked = faults(&cluster, length).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{WARM_UP, remark};
 use crate::contender::{Entrant, Kind, Row, Which};
-use crate::load::{Journal, Load, Plan, Wrote};
+use crate::load::{Journal, Load, PAUSE, Plan, Wrote};
 use crate::report::{Column, Figure, Target};
 use crate::tally::{self, Window};
 use crate::{Result, clock, stage};
@@ -40,6 +40,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
         writers: WRITERS,
         readers: READERS,
         asked: stage::READ,
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     tokio::time::sleep(WARM_UP).await;

@@ -8,7 +8,7 @@ use lagwise::Event;
 
 use super::{SLACK, WARM_UP, remark};
 use crate::contender::{Asked, Which};
-use crate::load::{Load, Plan, Read};
+use crate::load::{Load, PAUSE, Plan, Read};
 use crate::report::{Column, Figure, Target};
 use crate::tally::{self, Window};
 use crate::{Result, clock, stage};
@@ -30,6 +30,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
             deadline: Some(DEADLINE),
             ..stage::READ
         },
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     tokio::time::sleep(WARM_UP).await;

@@ -6,7 +6,7 @@ use lagwise::Event;
 
 use super::{WARM_UP, remark};
 use crate::contender::{Lagwise, Which};
-use crate::load::{Load, Plan, Read};
+use crate::load::{Load, PAUSE, Plan, Read};
 use crate::report::{Column, Figure, Target};
 use crate::tally::{self, Window};
 use crate::{Result, clock, stage};
@@ -22,6 +22,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
         writers: 1,
         readers: READERS,
         asked: stage::READ,
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     tokio::time::sleep(WARM_UP).await;
@@ -37,14 +38,29 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     let reads = load.end().await?.reads();
 
     let mut column = Column::default();
+    served(&mut column, &reads, (killed, returned, ended));
+    match &entrant.router {
+        Some(router) => noticed(&mut column, router, killed, returned),
+        None => column.enter("out of rotation after, ms", Figure::None),
+    }
+    drop(entrant);
+    cluster.shutdown().await?;
+    Ok(column)
+}
+
+fn served(
+    column: &mut Column,
+    reads: &[Read],
+    (killed, returned, ended): (Duration, Duration, Duration),
+) {
     let window = |from, until| Window { from, until };
-    let all = window(killed, ended).reads(&reads);
+    let all = window(killed, ended).reads(reads);
     column.count("reads", all.len());
-    let (failed, after) = (tally::errors(&all), window(returned, ended).reads(&reads));
+    let (failed, after) = (tally::errors(&all), window(returned, ended).reads(reads));
     column.count("reads that failed", failed);
     column.count("... after its return", tally::errors(&after));
     remark(
-        &mut column,
+        column,
         all.iter().filter_map(|read| read.outcome.as_ref().err()),
     );
     column.enter(
@@ -61,9 +77,9 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     let from = back.unwrap_or(ended);
     column.enter(
         "its share in the second after that",
-        tally::share(&window(from, from + second).reads(&reads), "r1"),
+        tally::share(&window(from, from + second).reads(reads), "r1"),
     );
-    let last = window(ended.saturating_sub(second), ended).reads(&reads);
+    let last = window(ended.saturating_sub(second), ended).reads(reads);
     column.enter("its share in the last second", tally::share(&last, "r1"));
     column.judge(
         "no read fails because a replica dies or returns",
@@ -71,13 +87,6 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
         failed == 0,
         format!("{failed} of {}", all.len()),
     );
-    match &entrant.router {
-        Some(router) => noticed(&mut column, router, killed, returned),
-        None => column.enter("out of rotation after, ms", Figure::None),
-    }
-    drop(entrant);
-    cluster.shutdown().await?;
-    Ok(column)
 }
 
 fn noticed(column: &mut Column, router: &Lagwise, killed: Duration, returned: Duration) {

@@ -8,7 +8,7 @@ use lagwise::Event;
 
 use super::{SLACK, WARM_UP, remark};
 use crate::contender::{Lagwise, Which};
-use crate::load::{Load, Plan, Wrote};
+use crate::load::{Load, PAUSE, Plan, Wrote};
 use crate::report::{Column, Figure, Target};
 use crate::{Result, clock, stage};
 
@@ -23,6 +23,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
         writers: WRITERS,
         readers: 2,
         asked: stage::READ,
+        pause: PAUSE,
     };
     let load = Load::begin(&entrant.contender, plan);
     tokio::time::sleep(WARM_UP).await;
