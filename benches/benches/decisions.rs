@@ -131,7 +131,7 @@ fn session(criterion: &mut Criterion) {
         let mut millis = 0;
         bencher.iter(|| {
             millis += 1;
-            session.open_write();
+            session.open_write(None);
             session.close_write(at(millis));
             black_box(session.floor().needed_from(sight))
         });

@@ -69,7 +69,7 @@ pub use monitor::Monitor;
 pub use node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline, Weight};
 pub use observation::{Completed, Observation, ProbeFailure, ServerStart, Standing};
 pub use policy::{Policy, PolicyError, PolicyFault, PrimaryLoss, ValidPolicy};
-pub use position::{Place, Position, Switch};
+pub use position::{Place, Position, Switch, Written};
 pub use random::Random;
 pub use requirement::{Fallback, Requirement};
 pub use selection::{

@@ -7,6 +7,7 @@
 //! rule above all: unknown is stale. A node that was not seen, not lately, or not proved to follow
 //! the primary's history is out, and only new proof brings it in.
 
+mod change;
 mod demand;
 mod schedule;
 mod service;
@@ -56,6 +57,8 @@ pub struct Monitor {
     sampled: Option<NodeId>,
     recent: Recent,
     switches: Arc<[Switch]>,
+    /// When anything about the primary last changed, until everybody has taken their place again.
+    changed_at: Option<Instant>,
     events: VecDeque<Event>,
 }
 
@@ -83,8 +86,10 @@ impl Monitor {
             sampled: None,
             recent: Recent::default(),
             switches: Arc::default(),
+            changed_at: None,
             events: VecDeque::new(),
         }
+        .looking_around(now)
     }
 
     /// Takes in what a probe of `node` saw. Poll everything after it.
@@ -112,14 +117,15 @@ impl Monitor {
         }
         let role = observed.standing.role();
         if role_before != Some(role) {
+            self.note_change(now);
             self.events.push_back(Event::RoleChanged {
                 node,
                 from: role_before,
                 to: role,
             });
         }
-        self.schedule.answered(now, node, random);
         self.elect(now);
+        self.schedule.answered(now, node, random);
         self.record_sample(now, node, observed);
         // Answers may be handed in another order than they came.
         if let Some(head) = self.head() {
@@ -136,6 +142,7 @@ impl Monitor {
         self.recheck(now);
         self.schedule_next(now, node);
         self.note_kept(node);
+        self.set_pace(now);
     }
 
     /// Takes in that a probe of `node` failed. Poll everything after it.
@@ -152,9 +159,10 @@ impl Monitor {
         if track.fail(now, failure) {
             self.events.push_back(Event::ProbeFailed { node, failure });
         }
-        self.schedule.failed(now, node, random);
         self.elect(now);
+        self.schedule.failed(now, node, random);
         self.recheck(now);
+        self.set_pace(now);
     }
 
     /// Takes in that a request failed on `node` as it would if the node had gone: nothing known of it
@@ -214,6 +222,7 @@ impl Monitor {
     /// Takes in that time has passed. Call it when [`Monitor::next_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.recheck(now);
+        self.set_pace(now);
     }
 
     /// A node that is to be probed now; it counts as being probed until its outcome is handed in.
@@ -370,13 +379,13 @@ impl Monitor {
             system: observed.system,
             timeline,
         });
+        self.note_change(now);
         for index in 0..self.tracks.len() {
             self.tracks[index].anchor_anew(observed.sent_at);
             let cause = self.judge(now, &self.tracks[index]).err();
             let id = self.tracks[index].id;
             self.eject(now, id, cause.unwrap_or(Cause::Unproved));
         }
-        self.hurry_reachable(now);
     }
 }
 

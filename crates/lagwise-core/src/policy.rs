@@ -32,6 +32,9 @@ pub struct Policy {
     pub idle_poll_interval: Duration,
     /// After how long without a read the monitor slows down. 10 s.
     pub idle_after: Duration,
+    /// How often, from the moment that anything about the primary changes until every replica has
+    /// taken its place again. 20 ms.
+    pub settle_interval: Duration,
     /// The least pause between two probes of a node for which a session waits. 1 ms.
     pub demand_interval: Duration,
     /// How long a probe, or a connection for one, may take. 500 ms.
@@ -57,6 +60,8 @@ pub struct Policy {
     pub lag_ceiling: Duration,
     /// What lag means while the primary cannot be asked.
     pub primary_loss: PrimaryLoss,
+    /// How long a write that has not been sent waits for a node that accepts it. 5 s.
+    pub write_wait: Duration,
     /// How long a read waits for a replica to have what it needs before it falls back. 20 ms.
     pub wait: Duration,
     /// How many reads may wait so at once; one more falls back without waiting. 1,024.
@@ -89,6 +94,7 @@ impl Default for Policy {
             poll_interval: Duration::from_millis(100),
             idle_poll_interval: Duration::from_millis(250),
             idle_after: Duration::from_secs(10),
+            settle_interval: Duration::from_millis(20),
             demand_interval: Duration::from_millis(1),
             probe_timeout: Duration::from_millis(500),
             max_backoff: Duration::from_secs(1),
@@ -101,6 +107,7 @@ impl Default for Policy {
             min_in_rotation: 0,
             lag_ceiling: Duration::from_secs(60),
             primary_loss: PrimaryLoss::default(),
+            write_wait: Duration::from_secs(5),
             wait: Duration::from_millis(20),
             max_waiting: 1024,
             capture_timeout: Duration::from_millis(250),
@@ -131,6 +138,7 @@ impl Policy {
             .max(interval.saturating_mul(2));
         self.max_backoff = self.max_backoff.max(interval);
         self.demand_interval = self.demand_interval.min(interval);
+        self.settle_interval = self.settle_interval.min(interval);
         self.with_idle_interval()
     }
 
@@ -162,7 +170,7 @@ impl Policy {
             .flatten()
     }
 
-    fn interval_faults(&self) -> [Option<PolicyFault>; 7] {
+    fn interval_faults(&self) -> [Option<PolicyFault>; 8] {
         let provable = self.poll_interval.saturating_mul(4);
         [
             fault(
@@ -194,6 +202,13 @@ impl Policy {
                 Advice::Between(Duration::from_micros(1), self.poll_interval),
             ),
             fault(
+                self.settle_interval < Duration::from_millis(1)
+                    || self.settle_interval > self.poll_interval,
+                "settle_interval",
+                self.settle_interval,
+                Advice::Between(Duration::from_millis(1), self.poll_interval),
+            ),
+            fault(
                 self.probe_timeout < Duration::from_millis(1),
                 "probe_timeout",
                 self.probe_timeout,
@@ -214,7 +229,7 @@ impl Policy {
         ]
     }
 
-    fn rotation_faults(&self) -> [Option<PolicyFault>; 7] {
+    fn rotation_faults(&self) -> [Option<PolicyFault>; 8] {
         [
             fault(
                 self.return_lag >= self.max_lag
@@ -262,6 +277,12 @@ impl Policy {
                 "wait",
                 self.wait,
                 Advice::Between(Duration::ZERO, Duration::from_secs(60)),
+            ),
+            fault(
+                self.write_wait > Duration::from_secs(600),
+                "write_wait",
+                self.write_wait,
+                Advice::Between(Duration::ZERO, Duration::from_secs(600)),
             ),
         ]
     }

@@ -45,6 +45,36 @@ pub struct Switch {
     pub seen_at: Instant,
 }
 
+/// When a write returned, and which branch of history it was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the two together say what a promotion may take away"
+)]
+pub struct Written {
+    /// When it returned.
+    pub at: Instant,
+    /// The timeline of the node that it was routed to; where that is unknown, the one that had not
+    /// been seen to end by then.
+    pub on: Option<Timeline>,
+}
+
+impl Written {
+    /// What is lost if either of two writes is.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            at: self.at.max(other.at),
+            on: self.on.into_iter().chain(other.on).min(),
+        }
+    }
+}
+
+impl From<Instant> for Written {
+    fn from(at: Instant) -> Self {
+        Self { at, on: None }
+    }
+}
+
 /// Where a position lies, as far as a snapshot can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
@@ -103,18 +133,22 @@ impl Snapshot {
         }
     }
 
-    /// Whether what was acknowledged at `written` may have been lost in a promotion since: it is not
-    /// proved to have reached the node that was promoted.
+    /// Whether a write may have been lost in a promotion: it is not proved to have reached the node
+    /// that was promoted. The old primary may go on acknowledging what it is sent after that.
     #[must_use]
-    pub fn may_have_lost(&self, written: Instant) -> bool {
-        self.lost_on(written).is_some()
+    pub fn may_have_lost(&self, written: impl Into<Written>) -> bool {
+        self.lost_on(written.into()).is_some()
     }
 
-    /// The first timeline to end whose end may have lost what was acknowledged at `written`.
-    pub(crate) fn lost_on(&self, written: Instant) -> Option<Timeline> {
+    /// The first timeline to end whose end may have lost a write.
+    pub(crate) fn lost_on(&self, written: Written) -> Option<Timeline> {
         let loses = |switch: &&Switch| {
-            let kept = switch.kept_as_of.is_some_and(|as_of| written < as_of);
-            written <= switch.seen_at && !kept
+            let kept = switch.kept_as_of.is_some_and(|as_of| written.at < as_of);
+            let ended = match written.on {
+                Some(timeline) => timeline <= switch.ended,
+                None => written.at <= switch.seen_at,
+            };
+            ended && !kept
         };
         self.switches.iter().find(loses).map(|switch| switch.ended)
     }

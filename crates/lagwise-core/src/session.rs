@@ -13,6 +13,8 @@ use core::time::Duration;
 use self::leaving::Trail;
 pub use self::leaving::Voided;
 use crate::floor::{Floor, Reached, Sight};
+use crate::node::Timeline;
+use crate::position::Written;
 use crate::time::Instant;
 
 /// What a session has written and seen.
@@ -22,7 +24,7 @@ use crate::time::Instant;
 ///
 /// let mut session = Session::default();
 /// let returned = Instant::from_nanos(5_000);
-/// session.open_write();
+/// session.open_write(None);
 /// assert_eq!(session.floor().needed(), Some(Instant::NEVER), "while it runs, only the primary");
 /// session.close_write(returned);
 /// assert_eq!(session.floor().needed(), Some(returned));
@@ -31,6 +33,8 @@ use crate::time::Instant;
 pub struct Session {
     floor: Floor,
     open_writes: u32,
+    /// The earliest timeline that an open write was routed to.
+    writes_on: Option<Timeline>,
     settling: u32,
     open_reads: u32,
     open_primary_reads: u32,
@@ -79,9 +83,11 @@ impl Session {
         self.trail.read |= floor.read.is_some();
     }
 
-    /// A write begins. Until it ends nothing but the primary serves the session.
-    pub fn open_write(&mut self) {
+    /// A write begins on a node of that timeline, if it is known. Until it ends nothing but the primary
+    /// serves the session.
+    pub fn open_write(&mut self, on: Option<Timeline>) {
         self.open_writes += 1;
+        self.writes_on = self.writes_on.into_iter().chain(on).min();
     }
 
     /// The session writes in ways that nobody here can see the end of. From now on nothing but the
@@ -103,13 +109,17 @@ impl Session {
 
     fn end_write(&mut self, now: Instant, trusted_from: Instant) {
         self.floor.written = self.floor.written.max(Some(trusted_from));
-        self.trail.last_write = self.trail.last_write.max(Some(now));
+        self.trail.note_write(Written {
+            at: now,
+            on: self.writes_on,
+        });
         self.trail.uncaptured = true;
         self.trail.beyond = true;
         self.trail.moved = true;
         self.trail.wrote = true;
         self.open_writes = self.open_writes.saturating_sub(1);
         self.settling = self.settling.min(self.open_writes);
+        self.writes_on = self.writes_on.filter(|_| self.open_writes > 0);
     }
 
     /// Nobody knows when a write ends: it may still commit. The session stays on the primary for
@@ -222,7 +232,7 @@ mod tests {
     fn a_session_that_is_bound_stays_on_the_primary_for_good() {
         let mut session = Session::default();
         session.bind_to_primary();
-        session.open_write();
+        session.open_write(None);
         session.settle_write();
         assert!(!session.floor().is_settling(), "no wait would end");
         session.close_write(Instant::from_nanos(1));
@@ -233,7 +243,7 @@ mod tests {
     #[test]
     fn a_write_is_needed_from_the_instant_it_returned() {
         let mut session = Session::default();
-        session.open_write();
+        session.open_write(None);
         assert_eq!(session.floor().needed_from(sight(1)), Some(Instant::NEVER));
         session.close_write(at(10));
         assert_eq!(session.floor().needed_from(sight(1)), Some(at(10)));
@@ -242,8 +252,8 @@ mod tests {
     #[test]
     fn of_two_open_writes_the_first_to_end_frees_nothing() {
         let mut session = Session::default();
-        session.open_write();
-        session.open_write();
+        session.open_write(None);
+        session.open_write(None);
         session.close_write(at(10));
         assert_eq!(session.floor().needed(), Some(Instant::NEVER));
         session.close_write(at(12));
@@ -253,7 +263,7 @@ mod tests {
     #[test]
     fn a_write_of_unknown_outcome_keeps_the_session_on_the_primary_for_the_window() {
         let mut session = Session::default();
-        session.open_write();
+        session.open_write(None);
         session.lose_write(at(10), Duration::from_nanos(100));
         assert_eq!(
             session.floor().needed(),
@@ -265,11 +275,11 @@ mod tests {
     #[test]
     fn only_a_write_that_is_being_settled_is_worth_waiting_for() {
         let mut session = Session::default();
-        session.open_write();
+        session.open_write(None);
         assert!(!session.floor().is_settling());
         session.settle_write();
         assert!(session.floor().is_settling());
-        session.open_write();
+        session.open_write(None);
         assert!(
             !session.floor().is_settling(),
             "the other one may take any time"
@@ -354,7 +364,7 @@ mod tests {
             Some(at(90)),
             "what was seen there is nowhere else proved to be"
         );
-        session.open_write();
+        session.open_write(None);
         assert!(session.open_assumed_read(at(u64::MAX - 1)).is_err());
     }
 
@@ -425,7 +435,7 @@ mod tests {
                 now += 1;
                 match act {
                     Act::Write => {
-                        session.open_write();
+                        session.open_write(None);
                         now += 1;
                         session.close_write(at(now));
                         wrote = now;

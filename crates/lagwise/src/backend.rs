@@ -73,6 +73,15 @@ pub(crate) mod sealed {
         /// What an error says about the node and about trying again.
         fn fault(error: &sqlx::Error) -> Fault;
 
+        /// Whether the server refused to write at all: it is in recovery, or set to be read-only.
+        fn is_read_only(error: &sqlx::Error) -> bool;
+
+        /// Whether the server accepts writes on a connection, asked behind everything that was sent
+        /// on it before.
+        fn accepts_writes(
+            connection: &mut Self::Connection,
+        ) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
+
         /// Where a text may run, and what in it says so.
         fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a>;
 

@@ -3,17 +3,18 @@
 //! A read handle ends its read when it is dropped. A write handle cannot see whether the last
 //! statement on it ran to its end, so when it is dropped its connection is asked, off the caller's
 //! path: the answer comes after everything before it, and only then does the session know the
-//! instant from which its writes can be seen.
+//! instant from which its writes can be seen. The question is whether the server still accepts
+//! writes: a connection to one that does not is closed, and the monitor looks at once.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use lagwise_core::Sight;
-use sqlx::Connection as _;
+use lagwise_core::{Sight, Timeline};
 
 use crate::backend::{Backend, Fault, is_certain};
 use crate::budget::Permit;
+use crate::error::Error;
 use crate::lease::Lease;
 use crate::route::Route;
 use crate::session::{OpenRead, OpenWrite, SessionState};
@@ -138,14 +139,23 @@ impl<DB: Backend> fmt::Debug for ReadConnection<DB> {
 ///
 /// It dereferences to the driver's connection: `.execute(&mut *connection)`. Whatever was begun on
 /// it counts as written, also if the future of a statement was dropped halfway.
+///
+/// It leads to the node that was the primary when it was handed out. Should another node be promoted
+/// while it is held, what is written on it goes to the old one, if that still lives, and may be lost:
+/// [`Session::may_have_lost_writes`](crate::Session::may_have_lost_writes) says so then. So hold it no
+/// longer than it is needed. A [`Transaction`](crate::Transaction) is not committed then.
 pub struct WriteConnection<DB: Backend> {
     shared: Arc<Shared<DB>>,
     /// None only while it is being dropped.
     lease: Option<Lease<DB>>,
     route: Route,
+    /// The timeline that its node wrote when it was handed out.
+    on: Option<Timeline>,
     session: Option<Arc<SessionState>>,
     /// Opened by the first statement.
     write: Option<OpenWrite>,
+    /// Whether something was sent whose end is not known.
+    unsettled: bool,
 }
 
 impl<DB: Backend> WriteConnection<DB> {
@@ -153,14 +163,17 @@ impl<DB: Backend> WriteConnection<DB> {
         shared: &Arc<Shared<DB>>,
         lease: Lease<DB>,
         route: Route,
+        on: Option<Timeline>,
         session: Option<Arc<SessionState>>,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             lease: Some(lease),
             route,
+            on,
             session,
             write: None,
+            unsettled: false,
         }
     }
 
@@ -173,17 +186,54 @@ impl<DB: Backend> WriteConnection<DB> {
     /// Gives the connection back after its only statement. What the server said of that is its end;
     /// where the connection failed instead, the end is found out as for any handle.
     pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        if is_certain::<DB, _>(&outcome)
-            && let Some(write) = self.write.take()
-        {
-            // The answer is known, so the session may go on before the connection is back.
-            write.close();
-        }
-        outcome.inspect_err(|error| {
-            if DB::fault(error) == Fault::Node {
-                self.shared.node_failed(&self.route.node);
+        if is_certain::<DB, _>(&outcome) {
+            self.unsettled = false;
+            if let Some(write) = self.write.take() {
+                // The answer is known, so the session may go on before the connection is back.
+                write.close();
             }
-        })
+        }
+        outcome.map_err(|error| self.failed(error))
+    }
+
+    /// Accounts for the failure of the only statement.
+    fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
+        if DB::is_read_only(&error)
+            && let Some(lease) = self.lease.take()
+        {
+            lease.discard();
+            self.shared.node_failed(&self.route.node);
+        }
+        if DB::fault(&error) != Fault::Node {
+            return error;
+        }
+        self.shared.node_failed(&self.route.node);
+        Error::in_flight(&self.route.node, error).into()
+    }
+}
+
+/// Finds out when everything on a connection has ended, and whether it leads to a node that accepts
+/// writes; one that does not is closed, and the monitor is told.
+async fn settle<DB: Backend>(
+    shared: &Shared<DB>,
+    node: &str,
+    mut lease: Lease<DB>,
+    write: Option<OpenWrite>,
+) {
+    let limit = shared.policy.sticky_window;
+    let asked = tokio::time::timeout(limit, DB::accepts_writes(&mut lease)).await;
+    match asked {
+        Ok(outcome) if is_certain::<DB, _>(&outcome) => {
+            if let Some(write) = write {
+                write.close();
+            }
+            if matches!(outcome, Ok(false)) {
+                lease.discard();
+                shared.node_failed(node);
+            }
+        }
+        // What was sent is lost: its write is dropped as it is.
+        Ok(_) | Err(_) => lease.discard(),
     }
 }
 
@@ -202,8 +252,10 @@ impl<DB: Backend> DerefMut for WriteConnection<DB> {
     #[expect(clippy::expect_used, reason = "the lease is taken by `drop` alone")]
     fn deref_mut(&mut self) -> &mut DB::Connection {
         if let (Some(session), None) = (&self.session, &self.write) {
-            self.write = Some(session.open_write(self.shared.policy.sticky_window));
+            let window = self.shared.policy.sticky_window;
+            self.write = Some(session.open_write(self.on, window));
         }
+        self.unsettled = true;
         self.lease
             .as_mut()
             .expect("a handle has its lease until it is dropped")
@@ -212,18 +264,17 @@ impl<DB: Backend> DerefMut for WriteConnection<DB> {
 
 impl<DB: Backend> Drop for WriteConnection<DB> {
     fn drop(&mut self) {
-        let (Some(mut lease), Some(write)) = (self.lease.take(), self.write.take()) else {
+        let (Some(lease), true) = (self.lease.take(), self.unsettled) else {
             return;
         };
-        let limit = self.shared.policy.sticky_window;
-        write.settle();
+        let write = self.write.take();
+        if let Some(write) = &write {
+            write.settle();
+        }
+        let (shared, node) = (Arc::clone(&self.shared), Arc::clone(&self.route.node));
         // If the task is not run to its end, `write` is dropped as it is, and counts as lost.
-        self.shared.tasks.spawn(async move {
-            match tokio::time::timeout(limit, lease.ping()).await {
-                Ok(Ok(())) => write.close(),
-                Ok(Err(_)) | Err(_) => drop(write),
-            }
-        });
+        let tasks = &self.shared.tasks;
+        tasks.spawn(async move { settle(&shared, &node, lease, write).await });
     }
 }
 

@@ -15,7 +15,9 @@ use lagwise_core::Rejection;
 ///
 /// What to do about it is asked by its predicates: [`is_config`](Self::is_config),
 /// [`is_unavailable`](Self::is_unavailable), [`is_overloaded`](Self::is_overloaded),
-/// [`is_read_only`](Self::is_read_only), [`is_closed`](Self::is_closed), and [`as_sqlx`](Self::as_sqlx) for what the database said.
+/// [`is_read_only`](Self::is_read_only), [`is_closed`](Self::is_closed),
+/// [`may_have_been_applied`](Self::may_have_been_applied) for a write that failed, and
+/// [`as_sqlx`](Self::as_sqlx) for what the database said.
 pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
@@ -24,6 +26,15 @@ enum Kind {
     Config(Vec<String>),
     Database {
         node: Option<Arc<str>>,
+        source: sqlx::Error,
+    },
+    /// Another node was promoted before the transaction on this one was committed.
+    Deposed {
+        node: Arc<str>,
+    },
+    /// The connection failed when a write had been sent on it.
+    InFlight {
+        node: Arc<str>,
         source: sqlx::Error,
     },
     NoPrimary,
@@ -58,6 +69,7 @@ impl Error {
         matches!(
             *self.0,
             Kind::Unavailable { .. }
+                | Kind::Deposed { .. }
                 | Kind::NoPrimary
                 | Kind::NotReady { .. }
                 | Kind::Overloaded
@@ -94,6 +106,21 @@ impl Error {
         matches!(*self.0, Kind::Closed)
     }
 
+    /// Whether the write that failed with this may have taken effect all the same: it had been sent,
+    /// and nobody knows what became of it. If not, it is safe to do it again.
+    ///
+    /// What was not committed in a transaction has no effect, whatever its statements failed with.
+    /// Of an error of the driver itself, [`may_have_been_applied`] says the same.
+    #[must_use]
+    pub fn may_have_been_applied(&self) -> bool {
+        match &*self.0 {
+            Kind::InFlight { .. } => true,
+            // Where it comes from is not known here.
+            Kind::Database { node: None, source } => may_have_been_applied(source),
+            _ => false,
+        }
+    }
+
     /// The router's own error behind an error of the driver.
     ///
     /// Statements and transactions speak the driver's language, so that code written for a pool
@@ -122,7 +149,7 @@ impl Error {
     #[must_use]
     pub fn as_sqlx(&self) -> Option<&sqlx::Error> {
         match &*self.0 {
-            Kind::Database { source, .. } => Some(source),
+            Kind::Database { source, .. } | Kind::InFlight { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -133,6 +160,16 @@ impl Error {
 
     pub(crate) fn config(faults: Vec<String>) -> Self {
         Self(Box::new(Kind::Config(faults)))
+    }
+
+    pub(crate) fn deposed(node: &Arc<str>) -> Self {
+        let node = Arc::clone(node);
+        Self(Box::new(Kind::Deposed { node }))
+    }
+
+    pub(crate) fn in_flight(node: &Arc<str>, source: sqlx::Error) -> Self {
+        let node = Arc::clone(node);
+        Self(Box::new(Kind::InFlight { node, source }))
     }
 
     pub(crate) fn no_primary() -> Self {
@@ -183,6 +220,36 @@ impl Error {
     }
 }
 
+/// Whether a write that failed with an error of the driver may have taken effect all the same.
+///
+/// For errors of statements on a handle or a pool, and of a commit: see
+/// [`Error::may_have_been_applied`].
+///
+/// ```
+/// let refused = sqlx::Error::PoolTimedOut;
+/// assert!(!lagwise::may_have_been_applied(&refused), "it was never sent");
+/// let cut = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+/// assert!(lagwise::may_have_been_applied(&cut));
+/// ```
+#[must_use]
+pub fn may_have_been_applied(error: &sqlx::Error) -> bool {
+    if let Some(ours) = Error::behind(error) {
+        return ours.may_have_been_applied();
+    }
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        // Statement completion unknown, and a server that went down: it may have committed before
+        // (PostgreSQL manual, appendix A).
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            matches!(&*code, "40003" | "57P01" | "57P02" | "57P03") || code.starts_with("08")
+        }),
+        _ => false,
+    }
+}
+
 impl From<sqlx::Error> for Error {
     /// What the router itself had to say comes out as it went in: see [`Error::behind`].
     fn from(error: sqlx::Error) -> Self {
@@ -207,6 +274,7 @@ impl From<Error> for sqlx::Error {
             Kind::ReadOnly => io::ErrorKind::PermissionDenied,
             Kind::Config(_) | Kind::Misused(_) => io::ErrorKind::InvalidInput,
             Kind::NotReady { .. } => io::ErrorKind::TimedOut,
+            Kind::Deposed { .. } | Kind::InFlight { .. } => io::ErrorKind::ConnectionAborted,
             Kind::NoPrimary | Kind::Overloaded | Kind::TooEarly(_) | Kind::Unavailable { .. } => {
                 io::ErrorKind::ResourceBusy
             }
@@ -235,6 +303,15 @@ impl fmt::Display for Error {
                 node: Some(node), ..
             } => write!(f, "{node} failed"),
             Kind::Database { node: None, .. } => f.write_str("the database failed"),
+            Kind::Deposed { node } => write!(
+                f,
+                "another node was promoted while a transaction ran on {node}: nothing of it was \
+                 applied, begin it again"
+            ),
+            Kind::InFlight { node, .. } => write!(
+                f,
+                "{node} failed while a write was under way: it may have been applied"
+            ),
             Kind::NoPrimary => f.write_str("no node accepts writes, as far as the monitor knows"),
             Kind::NotReady { missing } => write!(f, "the cluster is not ready: {missing}"),
             Kind::TooEarly(delay) => write!(
@@ -258,7 +335,7 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.0 {
-            Kind::Database { source, .. } => Some(source),
+            Kind::Database { source, .. } | Kind::InFlight { source, .. } => Some(source),
             _ => None,
         }
     }

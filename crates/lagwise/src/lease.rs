@@ -103,6 +103,16 @@ pub(crate) fn attentive<DB: Backend>(options: PoolOptions<DB>) -> PoolOptions<DB
         })
 }
 
+/// Makes a pool tell each lease how old its connection is, and leaves its tests as they are.
+pub(crate) fn telling_age<DB: Backend>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+    options.before_acquire(|_, metadata| {
+        Box::pin(async move {
+            note_age(metadata.age);
+            Ok(true)
+        })
+    })
+}
+
 /// Outside a lease nobody asks for the age, and there is nowhere to put it.
 fn note_age(age: Duration) {
     if AGE.try_with(|cell| cell.set(Some(age))).is_err() {

@@ -114,7 +114,7 @@ pub use self::budget::Budget;
 pub use self::builder::RouterBuilder;
 pub use self::clock::now;
 pub use self::connection::{ReadConnection, WriteConnection};
-pub use self::error::Error;
+pub use self::error::{Error, may_have_been_applied};
 pub use self::events::{Events, Happened};
 pub use self::job::{Consistency, JobOptions};
 pub use self::node_config::NodeConfig;

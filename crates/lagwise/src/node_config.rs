@@ -14,7 +14,7 @@ use sqlx::pool::PoolOptions;
 use crate::backend::Backend;
 use crate::backend::sealed::ConnectOptions;
 use crate::clock;
-use crate::lease::attentive;
+use crate::lease::{attentive, telling_age};
 use crate::load::Load;
 use crate::node::Node;
 
@@ -59,7 +59,7 @@ impl<DB: Backend> NodeConfig<DB> {
     /// A node behind a pool that the application has made.
     ///
     /// The pool is used as it is. Because nothing is known of the age of its connections, each lease
-    /// of one on a replica costs a round trip more than with a pool that the router makes.
+    /// of one costs a round trip more than with a pool that the router makes.
     #[must_use]
     pub fn pool(pool: Pool<DB>) -> Self {
         Self::from_source(Source::Pool(pool))
@@ -114,7 +114,9 @@ impl<DB: Backend> NodeConfig<DB> {
     }
 
     /// The settings of its pool. Unless set, those of the driver, with an `acquire_timeout` of 1 s on
-    /// replicas and 5 s on the primary. A replica's `before_acquire` and `test_before_acquire` are set by the router.
+    /// replicas and 5 s on the primary. Their `before_acquire`, and a replica's
+    /// `test_before_acquire`, are set by the router: what each connection needs belongs into
+    /// `after_connect`.
     #[must_use]
     pub fn pool_options(mut self, options: PoolOptions<DB>) -> Self {
         self.pool = Some(options);
@@ -246,7 +248,7 @@ fn pool_options<DB: Backend>(role: Role, given: Option<PoolOptions<DB>>) -> Pool
         (Role::Replica, None) => {
             attentive(PoolOptions::new().acquire_timeout(Duration::from_secs(1)))
         }
-        (_, Some(options)) => options,
-        (_, None) => PoolOptions::new().acquire_timeout(Duration::from_secs(5)),
+        (_, Some(options)) => telling_age(options),
+        (_, None) => telling_age(PoolOptions::new().acquire_timeout(Duration::from_secs(5))),
     }
 }

@@ -4,6 +4,7 @@
 //! without a deadline, a node that fails costs a read at most one retry, and a connection that was
 //! opened after its node was last observed is confirmed before it serves.
 
+mod authority;
 mod confirm;
 mod outlook;
 mod read;
@@ -16,7 +17,7 @@ pub(crate) use self::confirm::{Confirmed, Shows};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
-pub(crate) use self::write::{begin, begin_unseen, write, write_because};
+pub(crate) use self::write::{begin, begin_unseen, is_deposed, write, write_because};
 use crate::backend::Backend;
 use crate::rules::Rules;
 use crate::session::SessionState;

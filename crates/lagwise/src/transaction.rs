@@ -2,21 +2,24 @@
 //!
 //! A commit that returns raises the session's floor to that instant. A commit that was sent and
 //! whose answer never came may have taken effect: its session stays on the primary for the sticky
-//! window. A transaction that was never committed has written nothing.
+//! window. A transaction that was never committed has written nothing, so one whose node is no longer
+//! the primary is not committed.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
 
+use lagwise_core::Timeline;
 use sqlx::SqlStr;
 
-use crate::backend::{Backend, is_certain};
+use crate::backend::{Backend, Fault, is_certain};
 use crate::connection::ReadGuards;
+use crate::error::Error;
 use crate::lease::Lease;
 use crate::load::InFlight;
 use crate::route::Route;
 use crate::session::SessionState;
+use crate::shared::Shared;
 
 /// A transaction, which rolls back when it is dropped.
 ///
@@ -24,19 +27,20 @@ use crate::session::SessionState;
 pub struct Transaction<DB: Backend> {
     inner: sqlx::Transaction<'static, DB>,
     route: Route,
-    ending: Ending,
+    ending: Ending<DB>,
     _in_flight: InFlight,
 }
 
 /// What must happen when a transaction ends.
-#[derive(Debug)]
-pub(crate) enum Ending {
+pub(crate) enum Ending<DB: Backend> {
     /// It can only read, and its read ends with it.
     Read { _guards: ReadGuards },
     /// It may write, in a session or outside of one.
     Write {
+        shared: Arc<Shared<DB>>,
         session: Option<Arc<SessionState>>,
-        sticky_window: Duration,
+        /// The timeline that its node wrote when it began.
+        on: Option<Timeline>,
     },
 }
 
@@ -45,7 +49,7 @@ impl<DB: Backend> Transaction<DB> {
         lease: Lease<DB>,
         statement: Option<SqlStr>,
         route: Route,
-        ending: Ending,
+        ending: Ending<DB>,
     ) -> Result<Self, sqlx::Error> {
         let (connection, in_flight) = lease.into_parts();
         let inner = sqlx::Transaction::begin(connection, statement).await?;
@@ -73,25 +77,40 @@ impl<DB: Backend> Transaction<DB> {
     ///
     /// # Errors
     /// What the server said. If the connection was lost, the transaction may have been committed all
-    /// the same.
+    /// the same: see [`may_have_been_applied`](crate::may_have_been_applied). Where another node has
+    /// been promoted since it began, it is not committed, and can be begun again.
     ///
     /// # Cancel safety
     /// A dropped call may have committed; the session stays on the primary until that is certain.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        let write = match &self.ending {
-            Ending::Write {
-                session: Some(session),
-                sticky_window,
-            } => Some(session.open_write(*sticky_window)),
-            Ending::Write { session: None, .. } | Ending::Read { .. } => None,
+        let Ending::Write {
+            shared,
+            session,
+            on,
+        } = self.ending
+        else {
+            return self.inner.commit().await;
         };
-        let outcome = self.inner.commit().await;
-        let certain = is_certain::<DB, _>(&outcome);
-        match write {
-            Some(write) if certain => write.close(),
-            uncertain => drop(uncertain),
+        let node = self.route.node;
+        let now_on = shared.published.load().timeline;
+        if on.is_some_and(|on| Some(on) < now_on) {
+            return Err(Error::deposed(&node).into());
         }
-        outcome
+        let window = shared.policy.sticky_window;
+        let write = session.map(|session| session.open_write(on, window));
+        let outcome = self.inner.commit().await;
+        if let Some(write) = write
+            && is_certain::<DB, _>(&outcome)
+        {
+            write.close();
+        }
+        outcome.map_err(|error| {
+            if DB::fault(&error) != Fault::Node {
+                return error;
+            }
+            shared.node_failed(&node);
+            Error::in_flight(&node, error).into()
+        })
     }
 
     /// Rolls back.

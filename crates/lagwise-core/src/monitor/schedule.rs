@@ -1,7 +1,7 @@
 //! When each node is to be asked next.
 //!
-//! Three paces: the ordinary one, a slower one while nobody reads, and a fast one while a session
-//! waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
+//! Four paces: the ordinary one, a slower one while nobody reads, a fast one while the cluster
+//! changes, and the fastest while a session waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
 //! that the processes of a fleet do not ask in step.
 
 use alloc::vec::Vec;
@@ -19,8 +19,10 @@ pub(super) struct Schedule {
     turns: Vec<Turn>,
     poll_interval: Duration,
     idle_poll_interval: Duration,
+    settle_interval: Duration,
     demand_interval: Duration,
     idle: bool,
+    hastened: bool,
     demand: Option<Demand>,
     /// Which node is looked at first in this round of questions, and in the next: with the same one
     /// always first, waiting reads would always be served by it.
@@ -76,8 +78,10 @@ impl Schedule {
             turns: (0..nodes).map(turn).collect(),
             poll_interval: policy.poll_interval,
             idle_poll_interval: policy.idle_poll_interval,
+            settle_interval: policy.settle_interval,
             demand_interval: policy.demand_interval,
             idle: false,
+            hastened: false,
             demand: None,
             first: 0,
             next_first: 0,
@@ -141,7 +145,14 @@ impl Schedule {
         };
         turn.asked = false;
         turn.hurried = false;
-        turn.due = now.after(turn.backoff.fail(random));
+        let pause = turn.backoff.fail(random);
+        // Who comes back while the cluster changes may be the one that everybody waits for.
+        let pause = if self.hastened {
+            pause.min(self.poll_interval)
+        } else {
+            pause
+        };
+        turn.due = now.after(pause);
     }
 
     /// A node is to be asked at once; again, if it is being asked. However many ask for it, one
@@ -206,11 +217,18 @@ impl Schedule {
 
     /// How often each node is asked at present.
     pub(super) const fn interval(&self) -> Duration {
-        if self.idle {
+        if self.hastened {
+            self.settle_interval
+        } else if self.idle {
             self.idle_poll_interval
         } else {
             self.poll_interval
         }
+    }
+
+    /// Whether the cluster changes, and is asked faster.
+    pub(super) fn set_hastened(&mut self, hastened: bool) {
+        self.hastened = hastened;
     }
 
     pub(super) const fn is_idle(&self) -> bool {

@@ -22,7 +22,7 @@ impl Monitor {
         match (best, standing) {
             // The current primary still claims it, and nobody was promoted after it.
             (_, Some(timeline)) if best.is_none_or(|(best, _)| best <= timeline) => {
-                self.keep(timeline);
+                self.keep(now, timeline);
             }
             (Some((timeline, id)), _) if self.may_succeed(timeline, reign) => {
                 self.system = self.tracks[id.index()]
@@ -30,6 +30,7 @@ impl Monitor {
                     .map(|observed| observed.system);
                 self.primary = Some(id);
                 self.primary_lost = None;
+                self.note_change(now);
                 self.events
                     .push_back(Event::PrimaryFound { node: id, timeline });
             }
@@ -38,8 +39,9 @@ impl Monitor {
         self.report_rivals();
     }
 
-    fn keep(&mut self, timeline: Timeline) {
+    fn keep(&mut self, now: Instant, timeline: Timeline) {
         if let (Some(node), Some(_)) = (self.primary, self.primary_lost.take()) {
+            self.note_change(now);
             self.events
                 .push_back(Event::PrimaryFound { node, timeline });
         }
@@ -49,6 +51,7 @@ impl Monitor {
         let Some(node) = self.primary else { return };
         if self.primary_lost.is_none() {
             self.primary_lost = Some(now);
+            self.note_change(now);
             self.events.push_back(Event::PrimaryLost { node });
         }
         // A node that is a replica now gets no writes, not even to be refused them; one that holds

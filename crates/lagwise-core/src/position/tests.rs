@@ -120,7 +120,7 @@ fn a_write_may_be_lost_unless_it_was_proved_to_be_kept_or_made_after_the_promoti
         twice.may_have_lost(at(5)),
         "the second promotion may lose it"
     );
-    assert_eq!(twice.lost_on(at(5)), Some(Timeline::new(2)));
+    assert_eq!(twice.lost_on(at(5).into()), Some(Timeline::new(2)));
 }
 
 #[test]

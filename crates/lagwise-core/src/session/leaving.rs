@@ -10,7 +10,7 @@ use super::Session;
 use crate::claim::{Claim, ReadFrom};
 use crate::floor::{Floor, Sight};
 use crate::node::Timeline;
-use crate::position::{Place, Position, later};
+use crate::position::{Place, Position, Written, later};
 use crate::snapshot::Snapshot;
 use crate::time::{Instant, WallTime};
 
@@ -36,8 +36,8 @@ pub(super) struct Trail {
     pub(super) fell_back: bool,
     /// What was read on replicas and is not below the position.
     pub(super) read: bool,
-    /// When the last write ended.
-    pub(super) last_write: Option<Instant>,
+    /// The last write, on the earliest timeline of all whose keeping is not known.
+    pub(super) last_write: Option<Written>,
     /// A write, here or elsewhere, that no token has told of.
     pub(super) wrote: bool,
     /// Something happened that no token has told.
@@ -50,6 +50,15 @@ pub(super) struct Trail {
     pub(super) issued: Option<WallTime>,
     /// A write of the session may have been lost by the cluster.
     pub(super) lost: bool,
+}
+
+impl Trail {
+    pub(super) fn note_write(&mut self, written: Written) {
+        self.last_write = Some(match self.last_write {
+            Some(earlier) => earlier.and(written),
+            None => written,
+        });
+    }
 }
 
 /// Why a position that a session brought with it counts no longer.
@@ -75,7 +84,10 @@ impl Session {
             trail.wrote |= claim.beyond;
             trail.inherited = true;
             // When it was written is not known here, but that was before now.
-            trail.last_write = trail.last_write.max(Some(now));
+            trail.note_write(Written {
+                at: now,
+                on: Some(claim.timeline),
+            });
         }
         trail.unsettled = trail
             .unsettled
@@ -95,7 +107,10 @@ impl Session {
         if unseen && held.timeline != claim.timeline {
             self.merge(Floor::as_of(now));
             self.trail.inherited = true;
-            self.trail.last_write = self.trail.last_write.max(Some(now));
+            self.trail.note_write(Written {
+                at: now,
+                on: Some(held.timeline.min(claim.timeline)),
+            });
         }
     }
 
@@ -144,6 +159,10 @@ impl Session {
     /// have been lost.
     pub fn settle_position(&mut self, snapshot: &Snapshot) -> Option<Voided> {
         self.trail.lost = self.may_have_lost_writes(snapshot);
+        if let Some(last) = self.trail.last_write.as_mut().filter(|_| !self.trail.lost) {
+            // What was kept is on the present history as well.
+            last.on = last.on.max(snapshot.timeline.filter(|_| last.on.is_some()));
+        }
         let (Some(position), Some(since)) = (self.floor.position, self.floor.since) else {
             return None;
         };
@@ -169,7 +188,7 @@ impl Session {
     /// not proved to have reached the node that was promoted then, or the primary now stands before it.
     #[must_use]
     pub fn may_have_lost_writes(&self, snapshot: &Snapshot) -> bool {
-        let lost = |written| snapshot.may_have_lost(written);
+        let lost = |written: Written| snapshot.may_have_lost(written);
         self.trail.lost || self.trail.last_write.is_some_and(lost)
     }
 

@@ -99,7 +99,7 @@ impl World {
             return;
         };
         self.check_write(node);
-        self.clients[client].session.open_write();
+        self.clients[client].session.open_write(None);
         let written = if self.cluster.nodes[node].clients {
             self.cluster.write(node, &mut self.chance)
         } else {

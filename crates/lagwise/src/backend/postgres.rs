@@ -18,7 +18,7 @@ use lagwise_core::{
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgStatement, PgTypeInfo,
 };
-use sqlx::{Describe, Executor as _, Postgres, SqlStr};
+use sqlx::{Describe, Executor as _, Postgres, Row as _, SqlStr};
 
 use super::sealed::Translate;
 use super::{Backend, Fault, Identity, Reading};
@@ -69,6 +69,18 @@ impl Translate for Postgres {
         }
     }
 
+    fn is_read_only(error: &sqlx::Error) -> bool {
+        code_of(error) == Some("25006")
+    }
+
+    fn accepts_writes(connection: &mut PgConnection) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+        Box::pin(async move {
+            // Unprepared: one round trip, also the first time.
+            let row = connection.fetch_one(sqlx::raw_sql(ACCEPTS_WRITES)).await?;
+            row.try_get(0)
+        })
+    }
+
     fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {
         lagwise_core::classify(sql, catalog)
     }
@@ -112,6 +124,10 @@ impl Translate for Postgres {
         connection.describe(sql)
     }
 }
+
+/// Recovery refuses writes, and so does a transaction that began as read-only.
+const ACCEPTS_WRITES: &str =
+    "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'";
 
 /// The table of SQLSTATEs (PostgreSQL manual, appendix A), as far as they speak of the node.
 fn fault_of(code: &str, routine: Option<&str>) -> Fault {

@@ -1,7 +1,10 @@
 //! Runs a statement whose whole result is handed over at its end.
 //!
 //! Until then nobody has seen a part of it, so what failed on one node can be run on another. A
-//! statement that a replica refuses as a write is run once on the primary, and remembered.
+//! statement that a replica refuses as a write is run once on the primary, and remembered. One that
+//! the primary itself refuses, because it is the primary no longer, is run once on the next.
+
+use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
 use lagwise_core::Reason;
@@ -76,6 +79,13 @@ where
     DB: Backend,
     F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
 {
+    let mut connection = routing::write_because(origin.caller(), reason).await?;
+    let outcome = work(&mut connection, statement.clone()).await;
+    let node = Arc::clone(&connection.route().node);
+    let outcome = connection.end(outcome);
+    if !statement.is_refused_whole(&outcome) || !routing::is_deposed(&origin.shared, &node).await {
+        return Ok(outcome?);
+    }
     let mut connection = routing::write_because(origin.caller(), reason).await?;
     let outcome = work(&mut connection, statement).await;
     Ok(connection.end(outcome)?)

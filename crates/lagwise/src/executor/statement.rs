@@ -4,6 +4,8 @@ use std::fmt;
 
 use sqlx::{Database, Execute, SqlStr};
 
+use crate::backend::Backend;
+
 /// A statement that borrows nothing and can be cloned for little: its arguments are encoded, and its
 /// text is shared.
 ///
@@ -36,6 +38,15 @@ impl<DB: Database> Statement<DB> {
             arguments: None,
             persistent: true,
         }
+    }
+}
+
+impl<DB: Backend> Statement<DB> {
+    /// Whether a server has refused all of the statement because it accepts no writes. Of a text with
+    /// several statements, it may have run some.
+    pub(crate) fn is_refused_whole<T>(&self, outcome: &Result<T, sqlx::Error>) -> bool {
+        let is_one = self.arguments.is_some();
+        is_one && outcome.as_ref().is_err_and(DB::is_read_only)
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use async_stream::try_stream;
 use futures_core::stream::BoxStream;
 use lagwise_core::{Reason, Sight};
-use sqlx::SqlStr;
 
 use super::way::{Origin, Way};
 use super::{Item, Statement};
@@ -33,7 +32,7 @@ where
 {
     Box::pin(try_stream! {
         let statement = statement?;
-        let mut route = Attempts::new(&origin, statement.sql.clone())?;
+        let mut route = Attempts::new(&origin, &statement)?;
         loop {
             let mut connection = route.connect().await?;
             let mut handed_out = false;
@@ -61,7 +60,7 @@ where
                     }
                 }
             };
-            if route.ended(connection, outcome, handed_out)? {
+            if route.ended(connection, outcome, handed_out).await? {
                 break;
             }
         }
@@ -98,8 +97,10 @@ impl<DB: Backend> Connected<DB> {
 /// The attempts at one statement.
 struct Attempts<'a, DB: Backend> {
     origin: &'a Origin<DB>,
-    sql: SqlStr,
+    statement: &'a Statement<DB>,
     next: Next<'a, DB>,
+    /// Whether the primary has refused the statement, because it was the primary no longer.
+    deposed: bool,
 }
 
 enum Next<'a, DB: Backend> {
@@ -110,12 +111,17 @@ enum Next<'a, DB: Backend> {
 }
 
 impl<'a, DB: Backend> Attempts<'a, DB> {
-    fn new(origin: &'a Origin<DB>, sql: SqlStr) -> Result<Self, sqlx::Error> {
-        let next = match origin.way(sql.as_str())? {
+    fn new(origin: &'a Origin<DB>, statement: &'a Statement<DB>) -> Result<Self, sqlx::Error> {
+        let next = match origin.way(statement.sql.as_str())? {
             Way::Read => Next::Read(Box::new(Search::new(origin.caller(), ReadOptions::new()))),
             Way::Primary(reason) => Next::Primary(reason, None),
         };
-        Ok(Self { origin, sql, next })
+        Ok(Self {
+            origin,
+            statement,
+            next,
+            deposed: false,
+        })
     }
 
     async fn connect(&mut self) -> Result<Connected<DB>, sqlx::Error> {
@@ -129,7 +135,7 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
     }
 
     /// Whether the statement has ended; if not, it is tried again.
-    fn ended(
+    async fn ended(
         &mut self,
         connection: Connected<DB>,
         outcome: Result<(), sqlx::Error>,
@@ -142,7 +148,18 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             },
             Connected::Write(connection) => {
                 self.learn(outcome.as_ref().err());
-                connection.end(outcome).map(|()| true)
+                let node = Arc::clone(&connection.route().node);
+                let outcome = connection.end(outcome);
+                let refused = !handed_out && self.statement.is_refused_whole(&outcome);
+                if refused && !self.deposed {
+                    self.deposed = routing::is_deposed(&self.origin.shared, &node).await;
+                    return if self.deposed {
+                        Ok(false)
+                    } else {
+                        outcome.map(|()| true)
+                    };
+                }
+                outcome.map(|()| true)
             }
         }
     }
@@ -165,7 +182,7 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             if refused {
                 // Too late for this time, but not for the next.
                 let shared = &self.origin.shared;
-                shared.learn_refusal(&failed.node, self.sql.as_str(), None);
+                shared.learn_refusal(&failed.node, self.statement.sql.as_str(), None);
             }
             return Err(search.give_up(failed).into());
         }
@@ -181,7 +198,7 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
     fn learn(&self, error: Option<&sqlx::Error>) {
         if let Next::Primary(_, Some(replica)) = &self.next {
             let shared = &self.origin.shared;
-            shared.learn_refusal(replica, self.sql.as_str(), error);
+            shared.learn_refusal(replica, self.statement.sql.as_str(), error);
         }
     }
 }

@@ -1,20 +1,28 @@
 //! The way to the primary.
+//!
+//! What has not been sent can wait: for a primary to be found, for another node to be promoted. It
+//! waits until the policy's `write_wait` has passed, and goes to nobody but the node that accepts
+//! writes as far as the monitor knows. What has been sent is never sent again here.
 
 use sqlx::SqlStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Instant, Place, Reason, Role};
+use lagwise_core::{Instant, NodeId, Place, Reason, Role, Snapshot, Timeline};
 
 use super::Caller;
+use super::authority::{Denied, confirm_primary};
 use crate::backend::{Backend, Fault};
+use crate::clock;
 use crate::connection::WriteConnection;
 use crate::error::Error;
 use crate::lease::Leased;
 use crate::monitor::Command;
 use crate::node::Node;
 use crate::observe;
+use crate::publish::Watcher;
 use crate::route::Route;
+use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction};
 
@@ -37,17 +45,19 @@ pub(crate) async fn write_because<DB: Backend>(
     caller: Caller<'_, DB>,
     reason: Reason,
 ) -> Result<WriteConnection<DB>, Error> {
-    let node = primary_for(&caller)?;
-    let lease = connect(caller.shared, &node).await?;
+    let (leased, timeline) = connect_for(&caller).await?;
+    let route = route(&leased.node, reason);
     Ok(WriteConnection::new(
         caller.shared,
-        lease.lease,
-        route(&node, reason),
+        leased.lease,
+        route,
+        timeline,
         caller.session,
     ))
 }
 
-/// A transaction on the primary.
+/// A transaction on the primary. One that could not begin has written nothing, so it begins on the
+/// next primary.
 #[tracing::instrument(
     name = "lagwise.begin",
     target = "lagwise::route",
@@ -59,15 +69,27 @@ pub(crate) async fn begin<DB: Backend>(
     caller: Caller<'_, DB>,
     statement: Option<SqlStr>,
 ) -> Result<Transaction<DB>, Error> {
-    let node = primary_for(&caller)?;
-    let lease = connect(caller.shared, &node).await?;
-    let ending = Ending::Write {
-        session: caller.session,
-        sticky_window: caller.shared.policy.sticky_window,
-    };
-    Transaction::begin(lease.lease, statement, route(&node, Reason::Write), ending)
-        .await
-        .map_err(|error| account(caller.shared, &node, error))
+    let until = patience(&caller);
+    loop {
+        let (leased, on) = connect_until(&caller, until).await?;
+        let Leased { node, lease } = leased;
+        let ending = Ending::Write {
+            shared: Arc::clone(caller.shared),
+            session: caller.session.clone(),
+            on,
+        };
+        let route = route(&node, Reason::Write);
+        match Transaction::begin(lease, statement.clone(), route, ending).await {
+            Ok(transaction) => return Ok(transaction),
+            Err(error) => {
+                let gone = DB::fault(&error) == Fault::Node;
+                let error = account(caller.shared, &node, error);
+                if !gone || clock::now() >= until {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// A transaction of the driver's own on the primary. Nobody sees it end, so its session trusts no
@@ -75,13 +97,13 @@ pub(crate) async fn begin<DB: Backend>(
 pub(crate) async fn begin_unseen<DB: Backend>(
     caller: Caller<'_, DB>,
 ) -> Result<sqlx::Transaction<'static, DB>, Error> {
-    let node = primary_for(&caller)?;
-    let lease = connect(caller.shared, &node).await?;
+    let (leased, _) = connect_for(&caller).await?;
     if let Some(session) = &caller.session {
         session.bind_to_primary();
         observe::session_bound();
     }
-    let (connection, _in_flight) = lease.lease.into_parts();
+    let Leased { node, lease } = leased;
+    let (connection, _in_flight) = lease.into_parts();
     let transaction = sqlx::Transaction::begin(connection, None)
         .await
         .map_err(|error| account(caller.shared, &node, error))?;
@@ -89,24 +111,216 @@ pub(crate) async fn begin_unseen<DB: Backend>(
     Ok(transaction)
 }
 
-/// The node that a caller may write on.
+/// Waits until the monitor has looked again at a node that refused to write, and says whether it is
+/// the primary no longer.
+pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> bool {
+    let Some(id) = shared.named(node).map(|node| node.id) else {
+        return false;
+    };
+    let asked = clock::now();
+    shared.orders.give(Command::Suspect(id));
+    let mut published = shared.published.watch();
+    let until = asked.after(shared.policy.probe_timeout);
+    wait_for_news(shared, &mut published, (id, asked), until).await;
+    shared.published.load().primary != Some(id)
+}
+
+/// A connection that a caller may write on, and the timeline that its node is known to write.
+async fn connect_for<DB: Backend>(
+    caller: &Caller<'_, DB>,
+) -> Result<(Leased<DB>, Option<Timeline>), Error> {
+    connect_until(caller, patience(caller)).await
+}
+
+async fn connect_until<DB: Backend>(
+    caller: &Caller<'_, DB>,
+    until: Instant,
+) -> Result<(Leased<DB>, Option<Timeline>), Error> {
+    caller.rules.admit_write()?;
+    let on = || caller.shared.published.load().timeline;
+    loop {
+        let before = on();
+        let leased = connect_primary(caller.shared, caller.session.as_ref(), until).await?;
+        // What is written is put down to the timeline that was known before the connection was
+        // confirmed: one that has ended since is an earlier one.
+        if before == on() || before.is_none() {
+            return Ok((leased, on()));
+        }
+    }
+}
+
+fn patience<DB: Backend>(caller: &Caller<'_, DB>) -> Instant {
+    let until = clock::now().after(caller.shared.policy.write_wait);
+    until.min(caller.rules.deadline.unwrap_or(Instant::NEVER))
+}
+
+/// Borrows a connection of the node that accepts writes. While there is none, or it cannot be
+/// reached, this waits for one until `until`.
+pub(super) async fn connect_primary<DB: Backend>(
+    shared: &Arc<Shared<DB>>,
+    session: Option<&Arc<SessionState>>,
+    until: Instant,
+) -> Result<Leased<DB>, Error> {
+    let mut published = shared.published.watch();
+    let mut failure = None;
+    loop {
+        if shared.tasks.is_closed() {
+            return Err(Error::closed());
+        }
+        let found = primary_for(shared, session);
+        let began = clock::now();
+        let asked = match &found {
+            None => None,
+            Some(node) => match attempt(shared, node, until).await {
+                Ok(leased) => return Ok(leased),
+                Err(Obstacle::Moved) => continue,
+                Err(Obstacle::Final(error)) => return Err(error),
+                Err(Obstacle::Passing(error)) => {
+                    failure = Some(error);
+                    Some((node.id, began))
+                }
+            },
+        };
+        if clock::now() >= until {
+            return Err(failure.unwrap_or_else(Error::no_primary));
+        }
+        match asked {
+            Some(asked) => wait_for_news(shared, &mut published, asked, until).await,
+            None => wait_for_change(shared, &mut published, until).await,
+        }
+    }
+}
+
+/// Why there is no connection.
+enum Obstacle {
+    /// Another node is the primary now, or the one that was lost is back.
+    Moved,
+    /// It will not go away.
+    Final(Error),
+    /// It may go away.
+    Passing(Error),
+}
+
+/// Tries to borrow a connection of a node for as long as it is the primary.
+async fn attempt<DB: Backend>(
+    shared: &Arc<Shared<DB>>,
+    node: &Arc<Node<DB>>,
+    until: Instant,
+) -> Result<Leased<DB>, Obstacle> {
+    let lease = tokio::select! {
+        biased;
+        lease = node.lease() => lease,
+        obstacle = gives_up(shared, node.id, until) => return Err(obstacle),
+    };
+    let mut leased = match lease {
+        Ok(lease) => Leased {
+            node: Arc::clone(node),
+            lease,
+        },
+        Err(error) => return Err(obstacle(shared, node, error)),
+    };
+    match confirm_primary(shared, &mut leased).await {
+        Ok(()) => Ok(leased),
+        Err(denied) => {
+            leased.lease.discard();
+            shared.orders.give(Command::Suspect(node.id));
+            Err(match denied {
+                Denied::Deposed => Obstacle::Passing(Error::no_primary()),
+                Denied::Failed(error) => obstacle(shared, node, error),
+            })
+        }
+    }
+}
+
+fn obstacle<DB: Backend>(
+    shared: &Shared<DB>,
+    node: &Arc<Node<DB>>,
+    error: sqlx::Error,
+) -> Obstacle {
+    let is_busy = matches!(error, sqlx::Error::PoolTimedOut)
+        && shared.published.load().primary_lost.is_none();
+    let passes = matches!(DB::fault(&error), Fault::Node | Fault::Busy) && !is_busy;
+    let error = account(shared, node, error);
+    if passes {
+        Obstacle::Passing(error)
+    } else {
+        Obstacle::Final(error)
+    }
+}
+
+/// Waits until there is no sense in waiting for a connection of a node: it is the primary no longer,
+/// it was lost and is back, so that a new connection can be had at once, or it is lost for too long.
+async fn gives_up<DB: Backend>(shared: &Shared<DB>, node: NodeId, until: Instant) -> Obstacle {
+    let mut published = shared.published.watch();
+    let mut lost = false;
+    loop {
+        let snapshot = shared.published.load();
+        let is_lost = snapshot.primary_lost.is_some();
+        if snapshot.primary != Some(node) || (lost && !is_lost) {
+            return Obstacle::Moved;
+        }
+        lost = is_lost;
+        tokio::select! {
+            () = published.changed() => {}
+            () = tokio::time::sleep(clock::until(until)), if lost => {
+                return Obstacle::Passing(Error::no_primary());
+            }
+        }
+    }
+}
+
+/// The node that may be written on, as far as is known. One that cannot be asked is still tried: the
+/// way from here to its pool may be better than the monitor's.
 ///
 /// A token can be of a later timeline than any seen here: then the node known as the primary has been
 /// deposed, and is asked again at once. Nothing is written on it.
-fn primary_for<DB: Backend>(caller: &Caller<'_, DB>) -> Result<Arc<Node<DB>>, Error> {
-    caller.rules.admit_write()?;
-    let node = primary(caller.shared)?;
-    let snapshot = caller.shared.published.load();
-    let position = caller
-        .session
-        .as_ref()
-        .and_then(|session| session.floor_under(&snapshot).needed_position());
-    let ahead = |position| snapshot.place(position, Instant::NEVER) == Place::Ahead;
-    if position.is_some_and(ahead) {
-        caller.shared.orders.give(Command::Suspect(node.id));
-        return Err(Error::no_primary());
+fn primary_for<DB: Backend>(
+    shared: &Arc<Shared<DB>>,
+    session: Option<&Arc<SessionState>>,
+) -> Option<Arc<Node<DB>>> {
+    let snapshot = shared.published.load();
+    let id = snapshot.primary?;
+    if session.is_some_and(|session| is_ahead(&snapshot, session)) {
+        shared.orders.give(Command::Suspect(id));
+        return None;
     }
-    Ok(node)
+    shared.node(id).map(Arc::clone)
+}
+
+fn is_ahead(snapshot: &Snapshot, session: &Arc<SessionState>) -> bool {
+    let position = session.floor_under(snapshot).needed_position();
+    position.is_some_and(|position| snapshot.place(position, Instant::NEVER) == Place::Ahead)
+}
+
+/// Waits for the next snapshot.
+async fn wait_for_change<DB: Backend>(
+    shared: &Shared<DB>,
+    published: &mut Watcher,
+    until: Instant,
+) {
+    tokio::select! {
+        () = published.changed() => {}
+        () = shared.tasks.cancelled() => {}
+        () = tokio::time::sleep(clock::until(until)) => {}
+    }
+}
+
+/// Waits until a node was asked anew after an instant, or is the primary no longer.
+async fn wait_for_news<DB: Backend>(
+    shared: &Shared<DB>,
+    published: &mut Watcher,
+    (node, since): (NodeId, Instant),
+    until: Instant,
+) {
+    let is_news = || {
+        let snapshot = shared.published.load();
+        let view = snapshot.node(node);
+        snapshot.primary != Some(node)
+            || view.is_none_or(|view| view.observed_at.is_some_and(|at| at > since))
+    };
+    while !is_news() && clock::now() < until && !shared.tasks.is_closed() {
+        wait_for_change(shared, published, until).await;
+    }
 }
 
 /// The node that accepts writes, as far as is known. One that cannot be asked is still tried: the

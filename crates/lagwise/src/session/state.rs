@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lagwise_core::{Floor, Snapshot};
+use lagwise_core::{Floor, Snapshot, Timeline};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -74,9 +74,13 @@ impl SessionState {
         }
     }
 
-    /// Opens a write, which is lost if it is not closed.
-    pub(crate) fn open_write(self: &Arc<Self>, sticky_window: Duration) -> OpenWrite {
-        self.core().open_write();
+    /// Opens a write on a node of that timeline, which is lost if it is not closed.
+    pub(crate) fn open_write(
+        self: &Arc<Self>,
+        on: Option<Timeline>,
+        sticky_window: Duration,
+    ) -> OpenWrite {
+        self.core().open_write(on);
         OpenWrite {
             state: Some(Arc::clone(self)),
             sticky_window,

@@ -180,14 +180,14 @@ impl Traveler {
         self.world.millis += 1;
         match *act {
             Act::Write => {
-                self.session.open_write();
+                self.session.open_write(None);
                 self.world.commit();
                 self.wrote = self.world.head();
                 self.world.millis += 1;
                 self.session.close_write(self.now());
             }
             Act::Lose => {
-                self.session.open_write();
+                self.session.open_write(None);
                 self.session.lose_write(self.now(), WINDOW);
                 self.may_commit_until = Some(self.world.millis + 1_900);
             }
@@ -332,7 +332,7 @@ fn promoted(mut snapshot: Snapshot, kept: u64, seen_at: Instant) -> Snapshot {
 /// A session that wrote, and what it captured if it did.
 fn wrote(process: Process, world: &mut World, captured: Option<u64>) -> Session {
     let mut session = Session::default();
-    session.open_write();
+    session.open_write(None);
     world.commit();
     session.close_write(process.at(world.millis));
     world.millis += 1;
@@ -403,9 +403,54 @@ fn a_later_write_does_not_hide_that_an_earlier_one_may_be_lost() {
     world.millis += 5;
     // Its next write is routed by what is known then.
     session.settle_position(&after);
-    session.open_write();
+    session.open_write(None);
     session.close_write(process.at(world.millis));
     assert!(session.may_have_lost_writes(&after));
+}
+
+#[test]
+fn a_write_that_the_old_primary_acknowledged_after_the_promotion_was_seen_may_be_lost() {
+    let (mut world, process) = settled();
+    let after = promoted(process.snapshot(&world), 100, process.at(world.millis));
+    let mut session = Session::default();
+    session.open_write(Some(Timeline::new(1)));
+    world.millis += 50;
+    // Another write of the session goes where writes go now, and ends first.
+    session.open_write(Some(Timeline::new(2)));
+    session.close_write(process.at(world.millis));
+    assert!(
+        session.may_have_lost_writes(&after),
+        "nobody knows which of them ended"
+    );
+    world.millis += 50;
+    session.close_write(process.at(world.millis));
+    assert!(session.may_have_lost_writes(&after));
+    let times = (process.at(world.millis), process.wall(&world));
+    session.cover(position(2, 900), times.0);
+    let claim = session.claim(&after, times, WINDOW).unwrap();
+    let next = taken_up(&claim, &after, &world, process);
+    assert!(
+        next.may_have_lost_writes(&after),
+        "its token says so: {claim:?}"
+    );
+}
+
+#[test]
+fn what_a_promotion_kept_is_not_called_lost_because_of_a_write_after_it() {
+    let (mut world, process) = settled();
+    let mut session = Session::default();
+    session.open_write(Some(Timeline::new(1)));
+    session.close_write(process.at(world.millis - 40));
+    let kept_as_of = process.at(world.millis - 20);
+    let mut after = promoted(process.snapshot(&world), 100, process.at(world.millis));
+    let mut switches = after.switches.to_vec();
+    switches[0].kept_as_of = Some(kept_as_of);
+    after.switches = switches.into();
+    world.millis += 50;
+    session.settle_position(&after);
+    session.open_write(Some(Timeline::new(2)));
+    session.close_write(process.at(world.millis));
+    assert!(!session.may_have_lost_writes(&after), "neither of them is");
 }
 
 #[test]
@@ -476,7 +521,7 @@ fn an_open_write_is_told_as_open() {
     let snapshot = process.snapshot(&world);
     let wall = process.wall(&world);
     let mut session = Session::default();
-    session.open_write();
+    session.open_write(None);
     let claim = session
         .claim(&snapshot, (process.at(world.millis), wall), WINDOW)
         .unwrap();
@@ -494,7 +539,7 @@ fn an_open_write_is_told_as_open() {
 fn a_write_of_unknown_outcome_is_not_waited_out_for_longer_with_every_token() {
     let (mut world, process) = settled();
     let mut session = Session::default();
-    session.open_write();
+    session.open_write(None);
     session.lose_write(process.at(world.millis), WINDOW);
     let told = |session: &Session, world: &World| {
         let times = (process.at(world.millis), process.wall(world));
@@ -546,7 +591,7 @@ fn a_token_is_due_only_when_there_is_something_to_say() {
     );
     let later = wall.after(renew_after);
     assert!(session.has_moved(later, renew_after), "the token grows old");
-    session.open_write();
+    session.open_write(None);
     assert!(session.has_moved(wall, renew_after));
     assert!(session.has_written());
 }
@@ -557,7 +602,7 @@ fn a_position_covers_what_had_ended_when_it_was_asked_for_and_no_more() {
     let at = |millis| process.at(world.millis + millis);
     for (sent, covered) in [(9, false), (10, true), (11, true)] {
         let mut session = Session::default();
-        session.open_write();
+        session.open_write(None);
         session.close_write(at(10));
         session.cover(position(1, 101), at(sent));
         assert_eq!(session.is_uncaptured(), !covered, "asked at {sent}");

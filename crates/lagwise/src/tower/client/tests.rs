@@ -265,7 +265,7 @@ async fn what_was_written_is_found_out_before_the_call() {
     let db = router(Some(keys()));
     let mut stage = Stage::new(&ClientLayer::new(&db));
     let session = session_at(&db, 500);
-    session.state().open_write(Duration::ZERO).close();
+    session.state().open_write(None, Duration::ZERO).close();
     session.scope(stage.call(request())).await;
     let told = stage.told(None);
     assert!(told.uncaptured && told.beyond, "nobody could be asked");
@@ -288,7 +288,7 @@ async fn only_a_call_after_a_write_waits_for_anything_but_its_answer() {
     };
     let session = session_at(&db, 500);
     assert!(first_poll(&session).await);
-    session.state().open_write(Duration::ZERO).close();
+    session.state().open_write(None, Duration::ZERO).close();
     assert!(!first_poll(&session).await, "the primary is asked");
 }
 
@@ -298,7 +298,7 @@ async fn a_call_takes_nothing_from_what_the_sessions_own_client_will_be_told() {
     let mut stage = Stage::new(&ClientLayer::new(&db));
     let session = session_at(&db, 500);
     assert_eq!(session.renewal(), Renewal::None, "it is its client's own");
-    session.state().open_write(Duration::ZERO).close();
+    session.state().open_write(None, Duration::ZERO).close();
     assert_eq!(session.renewal(), Renewal::Captured);
     session.scope(stage.call(request())).await;
     assert_eq!(session.renewal(), Renewal::Captured);
