@@ -118,10 +118,12 @@ async fn listen(router: PgRouter, into: Arc<Mutex<Vec<Happening>>>) {
 
 /// What a caller of a router can tell from the error of a statement.
 fn write_kind(error: &sqlx::Error) -> Kind {
+    if lagwise::may_have_been_applied(error) {
+        return Kind::Unknown;
+    }
     match lagwise::Error::behind(error) {
         Some(error) if error.is_unavailable() => Kind::Refused,
-        Some(error) => error.as_sqlx().map_or(Kind::NotDone, sqlx_kind),
-        None => sqlx_kind(error),
+        _ => Kind::NotDone,
     }
 }
 
