@@ -1,7 +1,7 @@
 //! Drills the days on which things fail, and compares what callers saw.
 //!
 //! `lagwise-drills failover hung-replica --seconds 5 --format markdown`. It exits with an error where
-//! lagwise breaks a law; a speed that a busy machine does not reach is only told.
+//! lagwise breaks a law; a goal that a busy machine does not reach is only told.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ struct Arguments {
     /// How long a fault is watched.
     #[arg(long, value_name = "N", default_value_t = 2.5)]
     seconds: f64,
-    /// How the report looks.
+    /// How the report looks; JSON is one line for each drill.
     #[arg(long, default_value = "text")]
     format: Format,
     /// Drills lagwise alone.

@@ -1,20 +1,21 @@
 //! A proxy in front of all nodes, started by the drill in a temporary folder.
 //!
-//! It parses statements, sends reads to replicas and looks for the primary by itself. Its folder goes
-//! with it. Where it is not installed, nothing is compared with it.
+//! It parses statements, sends reads to replicas and looks for the primary by itself. It ends,
+//! and its folder goes, with the drill. Where it is not installed, nothing is compared with it.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use lagwise_testkit::Cluster;
 use sqlx::PgPool;
-use tokio::process::{Child, Command};
 
 use super::{
     Asked, Contender, Outcome, PATIENCE, Row, Seen, by_deadline, pool_options, read_on, write_on,
@@ -31,6 +32,9 @@ const PROGRAMS: [&str; 3] = [
 /// How long it may take to answer its first question.
 const START: Duration = Duration::from_secs(15);
 
+/// How long it may take to end; it takes a tenth of a second.
+const END: Duration = Duration::from_secs(5);
+
 /// The program, where it is installed.
 pub(super) fn program() -> Option<PathBuf> {
     PROGRAMS
@@ -44,41 +48,57 @@ pub(super) fn program() -> Option<PathBuf> {
 pub(super) struct Pgpool {
     writes: PgPool,
     reads: PgPool,
-    _server: Server,
+    server: Server,
 }
 
-/// Ends with its folder.
+/// The shell around the proxy. It ends the proxy and removes the folder when its input ends, which it
+/// does whatever becomes of this process.
 #[derive(Debug)]
 struct Server {
-    child: Child,
+    shell: Option<Child>,
     folder: PathBuf,
+}
+
+/// Given the program and its folder.
+const SCRIPT: &str = r#"
+"$1" -n -f "$2/pgpool.conf" -F "$2/pcp.conf" -a "$2/pool_hba.conf" </dev/null >"$2/log" 2>&1 &
+cat >/dev/null
+kill -INT $!
+wait $!
+rm -rf "$2"
+"#;
+
+impl Server {
+    fn start(program: &Path, folder: PathBuf, account: Option<(u32, u32)>) -> Result<Self> {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(SCRIPT).arg("lagwise-drill");
+        command.arg(program).arg(&folder).current_dir("/");
+        // In a group of its own, an interrupt from the terminal does not reach it.
+        command.stdin(Stdio::piped()).process_group(0);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some((uid, gid)) = account {
+            chown(&folder, Some(uid), Some(gid))?;
+            command.uid(uid).gid(gid);
+        }
+        let shell = Some(command.spawn()?);
+        Ok(Self { shell, folder })
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(id) = self.child.id() {
-            // Its children end with it, which a kill would not see to.
-            let ended = std::process::Command::new("kill")
-                .args(["-INT", &id.to_string()])
-                .status();
-            drop(ended);
-            self.wait_for_end();
-        }
-        drop(fs::remove_dir_all(&self.folder));
-    }
-}
-
-impl Server {
-    /// Half a second is more than it takes once its clients are gone.
-    fn wait_for_end(&mut self) {
-        for _ in 0..50 {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            let pause = std::process::Command::new("sleep").arg("0.01").status();
-            drop(pause);
-        }
-        drop(self.child.start_kill());
+        let Some(mut shell) = self.shell.take() else {
+            return;
+        };
+        drop(shell.stdin.take());
+        let (done, ended) = mpsc::channel();
+        // The thread ends with the shell, which ends with the proxy; there is no need to join it.
+        std::thread::spawn(move || done.send(shell.wait()));
+        drop(ended.recv_timeout(END));
     }
 }
 
@@ -88,35 +108,15 @@ impl Pgpool {
             return fail("Pgpool-II is not installed: `apt-get install pgpool2`");
         };
         let account = account()?;
-        let folder = std::env::temp_dir().join(format!("lagwise-drill-pgpool-{}", free_port()?));
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let port = free_port()?;
-        let file = folder.join("pgpool.conf");
-        fs::write(&file, settings(cluster, &folder, port)?)?;
+        let folder = std::env::temp_dir().join(format!("lagwise-drill-pgpool-{port}"));
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        let settings = settings(cluster, &folder, port)?;
+        fs::write(folder.join("pgpool.conf"), settings)?;
         for empty in ["pcp.conf", "pool_hba.conf"] {
             fs::write(folder.join(empty), "")?;
         }
-        let log = fs::File::create(folder.join("log"))?;
-        let mut command = Command::new(program);
-        command
-            .arg("-n")
-            .arg("-f")
-            .arg(&file)
-            .arg("-F")
-            .arg(folder.join("pcp.conf"))
-            .arg("-a")
-            .arg(folder.join("pool_hba.conf"));
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        command.current_dir(&folder).kill_on_drop(true);
-        if let Some((uid, gid)) = account {
-            chown(&folder, Some(uid), Some(gid))?;
-            command.uid(uid).gid(gid);
-        }
-        let child = command.spawn()?;
-        let server = Server { child, folder };
+        let server = Server::start(&program, folder, account)?;
         // A statement that is kept prepared stays on the node that it was prepared on, however late.
         let url =
             format!("postgres://postgres@127.0.0.1:{port}/postgres?statement-cache-capacity=0");
@@ -126,7 +126,7 @@ impl Pgpool {
         let pgpool = Self {
             writes: pool_options(of_writes).connect_lazy(&url)?,
             reads: reads.connect_lazy(&url)?,
-            _server: server,
+            server,
         };
         pgpool.wait_ready().await?;
         Ok(pgpool)
@@ -141,7 +141,7 @@ impl Pgpool {
         match tokio::time::timeout(START, answers).await {
             Ok(()) => Ok(()),
             Err(_elapsed) => {
-                let log = fs::read_to_string(self._server.folder.join("log")).unwrap_or_default();
+                let log = self.server.log();
                 fail(format!("Pgpool-II does not answer:\n{log}"))
             }
         }

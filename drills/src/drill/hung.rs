@@ -101,7 +101,7 @@ fn deadlines(column: &mut Column, during: &[&Read]) {
     );
     column.judge(
         "and each gets an answer",
-        Target::Speed,
+        Target::Goal,
         failed == 0,
         format!("{failed} did not"),
     );
@@ -111,7 +111,7 @@ fn speeds(column: &mut Column, hung: Duration, out: Option<Duration>) {
     let took = out.map(|out| out.saturating_sub(hung));
     column.judge(
         "the node is out within 1 s",
-        Target::Speed,
+        Target::Goal,
         took.is_some_and(|took| took <= Duration::from_secs(1)),
         Figure::millis(hung, out).to_string() + " ms",
     );
@@ -125,7 +125,7 @@ fn ratio(column: &mut Column, before: &[&Read], others: &[&Read]) {
     };
     column.judge(
         "p99 of the others is within twice that of before",
-        Target::Speed,
+        Target::Goal,
         ratio <= 2.0,
         format!("{ratio:.2} x"),
     );

@@ -92,7 +92,7 @@ fn detection(
     let figure = polls.map_or_else(|| "never".to_owned(), |polls| format!("{polls:.1} polls"));
     column.judge(
         "a new primary beside the old one is noticed within two polls",
-        Target::Speed,
+        Target::Goal,
         polls.is_some_and(|polls| polls <= 2.0),
         &figure,
     );
