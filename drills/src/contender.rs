@@ -133,6 +133,8 @@ pub enum Which {
     Lagwise,
     /// A pool for each node, reads in turn.
     Pools,
+    /// The same, with a check of how late replicas are.
+    Checked,
     /// A driver that is given all hosts.
     Driver,
     /// A proxy.
@@ -143,7 +145,7 @@ impl Which {
     /// Those that can run here.
     #[must_use]
     pub fn here() -> Vec<Self> {
-        let mut all = vec![Self::Lagwise, Self::Pools, Self::Driver];
+        let mut all = vec![Self::Lagwise, Self::Pools, Self::Checked, Self::Driver];
         if pgpool::program().is_some() {
             all.push(Self::Pgpool);
         }
@@ -156,6 +158,7 @@ impl Which {
         match self {
             Self::Lagwise => "lagwise",
             Self::Pools => "PgPool per node",
+            Self::Checked => "PgPools, lag check",
             Self::Driver => "multi-host driver",
             Self::Pgpool => "Pgpool-II",
         }
@@ -169,6 +172,10 @@ impl Which {
             Self::Pools => {
                 "sqlx: writes to the primary's pool, reads to the replicas' in turn; \
                  acquire_timeout 5 s and 1 s"
+            }
+            Self::Checked => {
+                "the same, and replicas that are more than 1 s late, asked every 500 ms, are left out; \
+                 where all are, reads go to the primary's pool"
             }
             Self::Driver => {
                 "tokio-postgres under deadpool: all hosts and target_session_attrs=read-write \
@@ -194,6 +201,7 @@ impl Which {
                 });
             }
             Self::Pools => Arc::new(pools::Pools::connect(cluster)?),
+            Self::Checked => Arc::new(pools::Pools::connect(cluster)?.checked()),
             Self::Driver => Arc::new(driver::Driver::connect(cluster)?),
             Self::Pgpool => Arc::new(pgpool::Pgpool::start(cluster).await?),
         };

@@ -83,11 +83,16 @@ impl Drill {
         }
     }
 
+    /// A check of lag makes a difference where replicas lag.
+    fn concerns(self, which: Which) -> bool {
+        self == Self::AllDelayed || which != Which::Checked
+    }
+
     /// Runs it for each contender, one after the other.
     pub async fn compare(self, contenders: &[Which], length: Duration) -> Result<Table> {
         let (name, told) = self.told();
         let mut columns = Vec::new();
-        for which in contenders {
+        for which in contenders.iter().filter(|which| self.concerns(**which)) {
             let mut column = self.run(*which, length).await?;
             // Targets are promises, and nobody else made them.
             if *which != Which::Lagwise {

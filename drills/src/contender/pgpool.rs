@@ -66,6 +66,8 @@ cat >/dev/null
 kill -INT $!
 wait $!
 rm -rf "$2"
+# What it left behind, this shell included.
+kill -KILL 0
 "#;
 
 impl Server {
@@ -150,7 +152,7 @@ impl Pgpool {
 
 /// The servers' own account, where we are root: it is of those that refuse to be.
 fn account() -> Result<Option<(u32, u32)>> {
-    let id = std::process::Command::new("id").arg("-u").output()?;
+    let id = Command::new("id").arg("-u").output()?;
     if id.stdout.trim_ascii() != b"0" {
         return Ok(None);
     }
