@@ -12,6 +12,11 @@ use crate::observation::ProbeFailure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A node was taken out of rotation by hand.
+    Drained {
+        /// The node.
+        node: NodeId,
+    },
     /// A replica was taken out of rotation.
     Ejected {
         /// The replica.
@@ -26,6 +31,18 @@ pub enum Event {
         /// The timeline.
         timeline: Timeline,
     },
+    /// A node was added.
+    NodeAdded {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node was removed. Its id may go to another one.
+    NodeRemoved {
+        /// What was the node.
+        node: NodeId,
+    },
+    /// The policy is another one.
+    PolicyChanged,
     /// The node that accepts writes is known, and can be asked.
     PrimaryFound {
         /// The node.
@@ -67,6 +84,11 @@ pub enum Event {
         /// What it is.
         to: Role,
     },
+    /// A drained node may prove itself again.
+    Undrained {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 impl Event {
@@ -74,14 +96,18 @@ impl Event {
     #[must_use]
     pub const fn node(&self) -> Option<NodeId> {
         match *self {
-            Self::Ejected { node, .. }
+            Self::Drained { node }
+            | Self::Ejected { node, .. }
+            | Self::NodeAdded { node }
+            | Self::NodeRemoved { node }
             | Self::PrimaryFound { node, .. }
             | Self::PrimaryLost { node }
             | Self::ProbeFailed { node, .. }
             | Self::Readmitted { node, .. }
             | Self::Rival { node }
-            | Self::RoleChanged { node, .. } => Some(node),
-            Self::HistoryBegun { .. } => None,
+            | Self::RoleChanged { node, .. }
+            | Self::Undrained { node } => Some(node),
+            Self::HistoryBegun { .. } | Self::PolicyChanged => None,
         }
     }
 
@@ -89,14 +115,19 @@ impl Event {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
+            Self::Drained { .. } => "drained",
             Self::Ejected { .. } => "ejected",
             Self::HistoryBegun { .. } => "history_begun",
+            Self::NodeAdded { .. } => "node_added",
+            Self::NodeRemoved { .. } => "node_removed",
+            Self::PolicyChanged => "policy_changed",
             Self::PrimaryFound { .. } => "primary_found",
             Self::PrimaryLost { .. } => "primary_lost",
             Self::ProbeFailed { .. } => "probe_failed",
             Self::Readmitted { .. } => "readmitted",
             Self::Rival { .. } => "rival",
             Self::RoleChanged { .. } => "role_changed",
+            Self::Undrained { .. } => "undrained",
         }
     }
 }
@@ -117,7 +148,13 @@ impl fmt::Display for Event {
                 ..
             } => write!(f, ": {from} to {to}"),
             Self::RoleChanged { from: None, to, .. } => write!(f, ": {to}"),
-            Self::PrimaryLost { .. } | Self::Rival { .. } => Ok(()),
+            Self::Drained { .. }
+            | Self::NodeAdded { .. }
+            | Self::NodeRemoved { .. }
+            | Self::PolicyChanged
+            | Self::PrimaryLost { .. }
+            | Self::Rival { .. }
+            | Self::Undrained { .. } => Ok(()),
         }
     }
 }

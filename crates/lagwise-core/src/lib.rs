@@ -65,7 +65,7 @@ pub use floor::{Floor, Reached, Sight};
 pub use history::{History, Recorded, Sample};
 pub use lsn::{Lsn, ParseLsnError, WalGeometry, WalGeometryError};
 pub use membership::{Cause, Membership};
-pub use monitor::Monitor;
+pub use monitor::{Monitor, NodeFault};
 pub use node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline, Weight};
 pub use observation::{Completed, Observation, ProbeFailure, ServerStart, Standing};
 pub use policy::{Policy, PolicyError, PolicyFault, PrimaryLoss, ValidPolicy};

@@ -101,6 +101,8 @@ pub enum Cause {
     Paused,
     /// It is no replica: it accepts writes, or did when last seen.
     Promoted,
+    /// Taken away by hand: it is no node of the router any longer.
+    Removed,
     /// Probes fail.
     Unreachable,
     /// The last observation is too long ago.
@@ -121,6 +123,7 @@ impl Cause {
             Self::Lagging => "lagging",
             Self::Paused => "paused",
             Self::Promoted => "promoted",
+            Self::Removed => "removed",
             Self::Unproved => "unproved",
             Self::Unreachable => "unreachable",
             Self::Unseen => "unseen",

@@ -9,6 +9,7 @@
 
 mod change;
 mod demand;
+mod operate;
 mod schedule;
 mod service;
 mod switch;
@@ -19,6 +20,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use self::operate::NodeFault;
 use self::schedule::Schedule;
 use self::track::Track;
 use crate::event::Event;
@@ -60,6 +62,8 @@ pub struct Monitor {
     /// When anything about the primary last changed, until everybody has taken their place again.
     changed_at: Option<Instant>,
     events: VecDeque<Event>,
+    /// The names of drained nodes that were removed: who comes back by one is still drained.
+    kept_out: Vec<Arc<str>>,
 }
 
 impl Monitor {
@@ -88,6 +92,7 @@ impl Monitor {
             switches: Arc::default(),
             changed_at: None,
             events: VecDeque::new(),
+            kept_out: Vec::new(),
         }
         .looking_around(now)
     }
@@ -103,7 +108,7 @@ impl Monitor {
         observed: Observation,
         random: &mut impl Random,
     ) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         if track.is_past(&observed) {
@@ -117,7 +122,9 @@ impl Monitor {
         }
         let role = observed.standing.role();
         if role_before != Some(role) {
-            self.note_change(now);
+            if role_before.is_some() {
+                self.note_change(now);
+            }
             self.events.push_back(Event::RoleChanged {
                 node,
                 from: role_before,
@@ -153,7 +160,7 @@ impl Monitor {
         failure: ProbeFailure,
         random: &mut impl Random,
     ) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         if track.fail(now, failure) {
@@ -168,11 +175,12 @@ impl Monitor {
     /// Takes in that a request failed on `node` as it would if the node had gone: nothing known of it
     /// counts until it has been asked again, which is due at once.
     pub fn handle_suspicion(&mut self, now: Instant, node: NodeId) {
-        let Some(track) = self.tracks.get_mut(node.index()) else {
+        let is_primary = self.primary == Some(node);
+        let Some(track) = self.present_mut(node) else {
             return;
         };
         // The primary proves nothing by itself, and that its role is asked again at once is enough.
-        if self.primary != Some(node) {
+        if !is_primary {
             track.suspect(now);
         }
         // A node that does not answer is known to be gone, and is tried at its own pace.
@@ -201,22 +209,6 @@ impl Monitor {
         if was_idle && !idle {
             self.hurry_reachable(now);
         }
-    }
-
-    /// Takes a node out of rotation by hand. Nothing but [`Monitor::handle_undrain`] puts it back.
-    pub fn handle_drain(&mut self, now: Instant, node: NodeId) {
-        if let Some(track) = self.tracks.get_mut(node.index()) {
-            track.drained = true;
-        }
-        self.recheck(now);
-    }
-
-    /// Lets a drained node prove itself again.
-    pub fn handle_undrain(&mut self, now: Instant, node: NodeId) {
-        if let Some(track) = self.tracks.get_mut(node.index()) {
-            track.drained = false;
-        }
-        self.schedule.hurry(now, node);
     }
 
     /// Takes in that time has passed. Call it when [`Monitor::next_timeout`] has come.

@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::floor::{Reached, Sight};
 use crate::history::{Sample, as_of};
 use crate::lsn::Lsn;
-use crate::membership::Membership;
+use crate::membership::{Cause, Membership};
 use crate::node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline};
 use crate::observation::ServerStart;
 use crate::policy::ValidPolicy;
@@ -33,7 +33,7 @@ pub struct Snapshot {
     pub timeline: Option<Timeline>,
     /// The primary's newest position, and when it was asked for.
     pub head: Option<Sample>,
-    /// Every node, by its [`NodeId`].
+    /// Every node, by its [`NodeId`]; in the place of one that was removed, what is left of it.
     pub nodes: Vec<NodeView>,
     /// The policy that the decisions are taken by.
     pub policy: Arc<ValidPolicy>,
@@ -111,11 +111,15 @@ impl Snapshot {
         self.nodes.get(id.index())
     }
 
-    /// Every node but the primary.
+    /// Every node that was not removed.
+    pub fn present(&self) -> impl Iterator<Item = &NodeView> {
+        let removed = |node: &NodeView| node.membership.cause() == Some(Cause::Removed);
+        self.nodes.iter().filter(move |node| !removed(node))
+    }
+
+    /// Every one of them but the primary.
     pub fn replicas(&self) -> impl Iterator<Item = &NodeView> {
-        self.nodes
-            .iter()
-            .filter(|node| Some(node.id) != self.primary)
+        self.present().filter(|node| Some(node.id) != self.primary)
     }
 
     /// How many replicas take reads.

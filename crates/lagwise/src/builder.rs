@@ -21,6 +21,7 @@ use crate::router::Router;
 use crate::shared::{RouterId, Shared};
 use crate::statements::{BoundStatements, OutsideSession, Settings, Statements};
 use crate::token::Keys;
+use crate::view::{Lent, Roster, View};
 
 /// Builds a [`Router`].
 ///
@@ -211,17 +212,18 @@ impl<DB: Backend> RouterBuilder<DB> {
 
         let specs = nodes.iter().map(|node| node.spec.clone());
         let machine = Monitor::new(now, policy, specs);
-        let snapshot = machine.snapshot(now);
-        let policy = Arc::clone(&snapshot.policy);
-        let published = Arc::new(Published::new(snapshot));
+        let several = nodes.len() > 1;
+        let published = Arc::new(Published::new(View {
+            snapshot: Arc::new(machine.snapshot(now)),
+            roster: Roster::new(nodes),
+        }));
         let (announcer, events) = Announcer::new();
         let (tasks, ends) = Tasks::new(runtime);
         let connections = first.pool.options().get_max_connections();
         let statements = Arc::new(Statements::new(self.statements));
         // Without a replica it makes no difference what a statement does.
-        if nodes.len() > 1 {
+        if several {
             let reader = CatalogReader {
-                nodes: nodes.clone(),
                 published: Arc::clone(&published),
                 statements: Arc::clone(&statements),
                 interval: self.catalog_interval,
@@ -229,11 +231,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             };
             tasks.spawn(reader.run());
         }
-        let (capturer, captures) = Capturer::new(
-            nodes.clone(),
-            Arc::clone(&published),
-            policy.capture_timeout,
-        );
+        let (capturer, captures) = Capturer::new(Arc::clone(&published));
         tasks.spawn(capturer.run());
         Ok(Router::new(Shared {
             id: RouterId::next(),
@@ -241,12 +239,10 @@ impl<DB: Backend> RouterBuilder<DB> {
             captures,
             waiting: AtomicU32::new(0),
             statements,
-            orders: monitor::start(machine, &nodes, &published, announcer, &tasks),
+            orders: monitor::start(machine, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),
             fallback: self.fallback,
-            nodes,
-            first,
-            policy,
+            lent: Lent::new(first),
             published,
             events,
             tasks,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Instant, NodeId, Position, Standing};
+use lagwise_core::{Instant, Position, Standing};
 use sqlx::ConnectOptions as _;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::node::Node;
 use crate::observe;
 use crate::publish::Published;
+use crate::view::View;
 
 /// Where the primary stood, and when it was asked.
 type Captured = (Position, Instant);
@@ -51,31 +52,23 @@ pub(crate) struct Capturer<DB: Backend> {
 
 /// Asks the primary.
 struct Questioner<DB: Backend> {
-    nodes: Vec<Arc<Node<DB>>>,
-    published: Arc<Published>,
-    timeout: Duration,
+    published: Arc<Published<View<DB>>>,
     line: Option<Line<DB>>,
 }
 
 /// A connection to the node that was the primary when it was opened.
 struct Line<DB: Backend> {
-    node: NodeId,
+    node: Arc<Node<DB>>,
     connection: DB::Connection,
     known: Option<Identity>,
 }
 
 impl<DB: Backend> Capturer<DB> {
     /// The one who asks, and the way to it.
-    pub(crate) fn new(
-        nodes: Vec<Arc<Node<DB>>>,
-        published: Arc<Published>,
-        timeout: Duration,
-    ) -> (Self, Captures) {
+    pub(crate) fn new(published: Arc<Published<View<DB>>>) -> (Self, Captures) {
         let (asks, asked) = mpsc::unbounded_channel();
         let questioner = Questioner {
-            nodes,
             published,
-            timeout,
             line: None,
         };
         let capturer = Self {
@@ -123,7 +116,8 @@ async fn serve<Q>(
 
 impl<DB: Backend> Questioner<DB> {
     async fn ask_in_time(&mut self) -> Option<Captured> {
-        let captured = tokio::time::timeout(self.timeout, self.ask()).await;
+        let timeout = self.published.load().policy.capture_timeout;
+        let captured = tokio::time::timeout(timeout, self.ask(timeout)).await;
         let captured = captured.ok().flatten();
         if captured.is_none() {
             // Its answer would be that to the next question.
@@ -132,21 +126,21 @@ impl<DB: Backend> Questioner<DB> {
         captured
     }
 
-    async fn ask(&mut self) -> Option<Captured> {
-        let primary = self.published.load().primary?;
-        if self.line.as_ref().is_some_and(|line| line.node != primary) {
+    async fn ask(&mut self, timeout: Duration) -> Option<Captured> {
+        let view = self.published.load();
+        let primary = view.primary_node()?;
+        if let Some(line) = &self.line
+            && !Arc::ptr_eq(&line.node, primary)
+        {
             self.line = None;
         }
         let line = match &mut self.line {
             Some(line) => line,
             none => {
-                let options = self
-                    .nodes
-                    .get(primary.index())?
-                    .monitor_options(self.timeout);
+                let options = primary.monitor_options(timeout);
                 let connection = options.connect().await.ok()?;
                 none.insert(Line {
-                    node: primary,
+                    node: Arc::clone(primary),
                     connection,
                     known: None,
                 })

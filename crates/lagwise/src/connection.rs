@@ -220,7 +220,7 @@ async fn settle<DB: Backend>(
     mut lease: Lease<DB>,
     write: Option<OpenWrite>,
 ) {
-    let limit = shared.policy.sticky_window;
+    let limit = shared.policy().sticky_window;
     let asked = tokio::time::timeout(limit, DB::accepts_writes(&mut lease)).await;
     match asked {
         Ok(outcome) if is_certain::<DB, _>(&outcome) => {
@@ -252,7 +252,7 @@ impl<DB: Backend> DerefMut for WriteConnection<DB> {
     #[expect(clippy::expect_used, reason = "the lease is taken by `drop` alone")]
     fn deref_mut(&mut self) -> &mut DB::Connection {
         if let (Some(session), None) = (&self.session, &self.write) {
-            let window = self.shared.policy.sticky_window;
+            let window = self.shared.policy().sticky_window;
             self.write = Some(session.open_write(self.on, window));
         }
         self.unsettled = true;

@@ -89,6 +89,7 @@ mod node;
 mod node_config;
 mod observe;
 mod options;
+mod pointer;
 mod publish;
 mod route;
 mod router;
@@ -102,6 +103,7 @@ mod token;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod transaction;
+mod view;
 
 pub use lagwise_core::{
     Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership,

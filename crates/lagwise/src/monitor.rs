@@ -21,8 +21,8 @@ use self::prober::Prober;
 pub(crate) use self::tasks::Tasks;
 use crate::backend::Backend;
 use crate::events::Announcer;
-use crate::node::Node;
 use crate::publish::Published;
+use crate::view::View;
 
 /// What the monitor is told by requests and by hand.
 #[derive(Clone, Copy, Debug)]
@@ -72,30 +72,32 @@ impl Orders {
     }
 }
 
-/// Starts a monitor of `nodes`.
+/// Starts a monitor of the nodes that are published.
 pub(crate) fn start<DB: Backend>(
     machine: Monitor,
-    nodes: &[Arc<Node<DB>>],
-    published: &Arc<Published>,
+    published: &Arc<Published<View<DB>>>,
     announcer: Announcer,
     tasks: &Tasks,
 ) -> Orders {
-    let (outcomes, outcomes_in) = mpsc::channel(nodes.len().max(1));
+    let view = published.load();
+    let roster = view.roster.clone();
+    let (outcomes, outcomes_in) = mpsc::channel(roster.iter().count().max(1));
     let (commands, commands_in) = mpsc::unbounded_channel();
     let activity = Arc::new(Activity {
         last_read: AtomicU64::new(crate::clock::now().as_nanos()),
         idle: AtomicBool::new(false),
     });
-    let timeout = published.load().policy.probe_timeout;
-    let probers = nodes.iter().map(|node| {
+    let timeout = view.policy.probe_timeout;
+    let probers = roster.iter().map(|node| {
         let (ask, asked) = mpsc::channel(1);
         tasks.spawn(Prober::new(node, timeout, outcomes.clone()).run(asked));
         ask
     });
+    let probers = probers.collect();
     let driver = Driver {
-        probers: probers.collect(),
+        probers,
         machine,
-        names: nodes.iter().map(|node| Arc::clone(node.name())).collect(),
+        roster,
         published: Arc::clone(published),
         announcer,
         activity: Arc::clone(&activity),

@@ -230,7 +230,7 @@ impl<DB: Backend> Router<DB> {
     /// What the monitor knows now. Costs one atomic load.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.shared.published.load()
+        Arc::clone(&self.shared.published.load().snapshot)
     }
 
     /// What happens to the cluster from now on.
@@ -292,7 +292,8 @@ impl<DB: Backend> Router<DB> {
     /// A dropped call has ended the monitor, and may have left pools open.
     pub async fn close(&self) {
         self.shared.tasks.close().await;
-        for node in self.shared.nodes.iter().filter(|node| node.owned) {
+        let view = self.shared.published.load();
+        for node in view.roster.iter().filter(|node| node.owned) {
             node.pool.close().await;
         }
     }
@@ -328,12 +329,8 @@ impl<DB: Backend> Router<DB> {
 
     fn by_name(&self, name: &str) -> Result<NodeId, Error> {
         self.shared.named(name).map(|node| node.id).ok_or_else(|| {
-            let known: Vec<&str> = self
-                .shared
-                .nodes
-                .iter()
-                .map(|node| &**node.name())
-                .collect();
+            let view = self.shared.published.load();
+            let known: Vec<&str> = view.roster.iter().map(|node| &**node.name()).collect();
             Error::misused(format!(
                 "no node is named {name:?}: there are {}",
                 known.join(", ")

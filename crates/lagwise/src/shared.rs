@@ -17,6 +17,7 @@ use crate::observe;
 use crate::publish::Published;
 use crate::statements::Statements;
 use crate::token::Keys;
+use crate::view::{Lent, View};
 
 /// Tells routers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +34,11 @@ impl RouterId {
 /// What all clones of a router and all its sessions share.
 pub(crate) struct Shared<DB: Backend> {
     pub(crate) id: RouterId,
-    pub(crate) nodes: Vec<Arc<Node<DB>>>,
-    /// The first of them, which is the primary as long as no other is known to be.
-    pub(crate) first: Arc<Node<DB>>,
-    pub(crate) policy: Arc<ValidPolicy>,
+    /// Begins with the node that is the primary as long as no other is known to be.
+    pub(crate) lent: Lent<DB>,
     pub(crate) fallback: Fallback,
     pub(crate) purse: Purse,
-    pub(crate) published: Arc<Published>,
+    pub(crate) published: Arc<Published<View<DB>>>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) events: Subscriber,
     pub(crate) orders: Orders,
@@ -54,19 +53,26 @@ pub(crate) struct Shared<DB: Backend> {
 }
 
 impl<DB: Backend> Shared<DB> {
-    pub(crate) fn node(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
-        self.nodes.get(id.index())
+    pub(crate) fn node(&self, id: NodeId) -> Option<Arc<Node<DB>>> {
+        self.published.load().roster.get(id).map(Arc::clone)
     }
 
-    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Node<DB>>> {
-        self.nodes.iter().find(|node| **node.name() == *name)
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Node<DB>>> {
+        self.published.load().roster.named(name).map(Arc::clone)
+    }
+
+    /// The policy that holds at present.
+    pub(crate) fn policy(&self) -> Arc<ValidPolicy> {
+        Arc::clone(&self.published.load().policy)
     }
 
     /// The pool of the node that accepts writes; of the one that should, while none is known to.
     pub(crate) fn primary_pool(&self) -> &Pool<DB> {
-        let snapshot = self.published.load();
-        let primary = snapshot.primary.and_then(|id| self.node(id));
-        &primary.unwrap_or(&self.first).pool
+        let view = self.published.load();
+        let first = || Some(self.lent.first()).filter(|first| view.roster.holds(first));
+        let node = view.primary_node().or_else(first);
+        let node = node.or_else(|| view.roster.iter().next());
+        self.lent.pool_of(node.unwrap_or_else(|| self.lent.first()))
     }
 
     /// A request failed on a node as it would if the node had gone.
@@ -92,7 +98,11 @@ impl<DB: Backend> Shared<DB> {
     }
 
     /// The cost of every node at an instant.
-    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 {
-        move |id: NodeId| self.node(id).map_or(u64::MAX, |node| node.load.cost(now))
+    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 + use<DB> {
+        let view = self.published.load();
+        move |id: NodeId| {
+            let node = view.roster.get(id);
+            node.map_or(u64::MAX, |node| node.load.cost(now))
+        }
     }
 }

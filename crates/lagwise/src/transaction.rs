@@ -96,7 +96,7 @@ impl<DB: Backend> Transaction<DB> {
         if on.is_some_and(|on| Some(on) < now_on) {
             return Err(Error::deposed(&node).into());
         }
-        let window = shared.policy.sticky_window;
+        let window = shared.policy().sticky_window;
         let write = session.map(|session| session.open_write(on, window));
         let outcome = self.inner.commit().await;
         if let Some(write) = write

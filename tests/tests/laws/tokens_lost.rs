@@ -225,6 +225,7 @@ async fn who_has_not_seen_a_promotion_does_not_answer_for_what_came_after_it() -
                 "the old primary's side has nothing of it: {answer:?}"
             );
         }
+        let resumed = resumed.with_deadline(Duration::from_millis(200));
         let refused = resumed.write().await.map(|node| node.route().to_string());
         assert!(
             refused.is_err_and(|error| error.is_unavailable()),

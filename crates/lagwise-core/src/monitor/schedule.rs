@@ -17,6 +17,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Schedule {
     turns: Vec<Turn>,
+    /// How a node begins that does not answer.
+    backoff: Backoff,
     poll_interval: Duration,
     idle_poll_interval: Duration,
     settle_interval: Duration,
@@ -42,6 +44,16 @@ struct Turn {
 }
 
 impl Turn {
+    fn new(now: Instant, backoff: Backoff) -> Self {
+        Self {
+            due: now,
+            asked: false,
+            spaced: Instant::from_nanos(0),
+            hurried: false,
+            backoff,
+        }
+    }
+
     /// When the node may be asked next at the fastest pace: a few questions may follow each other
     /// closely, many may not. (The generic cell rate algorithm, ITU-T I.371.)
     fn soonest(&self, now: Instant, pace: Duration) -> Instant {
@@ -67,15 +79,9 @@ struct Demand {
 impl Schedule {
     pub(super) fn new(now: Instant, nodes: usize, policy: &Policy) -> Self {
         let backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
-        let turn = |_| Turn {
-            due: now,
-            asked: false,
-            spaced: Instant::from_nanos(0),
-            hurried: false,
-            backoff,
-        };
         Self {
-            turns: (0..nodes).map(turn).collect(),
+            turns: (0..nodes).map(|_| Turn::new(now, backoff)).collect(),
+            backoff,
             poll_interval: policy.poll_interval,
             idle_poll_interval: policy.idle_poll_interval,
             settle_interval: policy.settle_interval,
@@ -85,6 +91,36 @@ impl Schedule {
             demand: None,
             first: 0,
             next_first: 0,
+        }
+    }
+
+    /// A node has come, which is due at once.
+    pub(super) fn admit(&mut self, now: Instant, node: NodeId) {
+        let turn = Turn::new(now, self.backoff);
+        match self.turns.get_mut(node.index()) {
+            Some(place) => *place = turn,
+            None => self.turns.push(turn),
+        }
+    }
+
+    /// A node has gone: it is never due again, as one whose answer never comes.
+    pub(super) fn retire(&mut self, node: NodeId) {
+        if let Some(turn) = self.turns.get_mut(node.index()) {
+            turn.asked = true;
+        }
+    }
+
+    /// Other intervals hold from now on, also for the turn that each node waits for.
+    pub(super) fn set_policy(&mut self, now: Instant, policy: &Policy) {
+        self.poll_interval = policy.poll_interval;
+        self.idle_poll_interval = policy.idle_poll_interval;
+        self.settle_interval = policy.settle_interval;
+        self.demand_interval = policy.demand_interval;
+        self.backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
+        let latest = now.after(policy.max_backoff.max(self.interval()));
+        for turn in &mut self.turns {
+            turn.backoff = self.backoff;
+            turn.due = turn.due.min(latest);
         }
     }
 

@@ -5,6 +5,7 @@
 //! lets a node in, while the first doubt takes it out.
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::Monitor;
 use super::track::Track;
@@ -77,12 +78,7 @@ impl Monitor {
             follows: shows.is_some(),
         };
         let policy = Arc::clone(&self.policy);
-        let needed = self.others_in_rotation(node) < usize::from(policy.min_in_rotation);
-        let leave_lag = if needed {
-            policy.lag_ceiling
-        } else {
-            policy.max_lag
-        };
+        let leave_lag = self.leave_lag(node);
         let rotation = &mut self.tracks[node.index()].rotation;
         let event = match rotation.observe(now, proof, leave_lag, &policy) {
             Change::None => return,
@@ -90,6 +86,29 @@ impl Monitor {
             Change::Readmitted(after) => Event::Readmitted { node, after },
         };
         self.events.push_back(event);
+    }
+
+    /// The lag beyond which a replica leaves: the ceiling, where it is needed.
+    fn leave_lag(&self, node: NodeId) -> Duration {
+        let needed = self.others_in_rotation(node) < usize::from(self.policy.min_in_rotation);
+        if needed {
+            self.policy.lag_ceiling
+        } else {
+            self.policy.max_lag
+        }
+    }
+
+    /// Takes a replica out at once whose lag is beyond the limit, however it came there.
+    pub(super) fn leave_if_late(&mut self, now: Instant, index: usize) {
+        let track = &self.tracks[index];
+        let node = track.id;
+        let Some(reached) = self.reached(track) else {
+            return;
+        };
+        let staleness = self.lag_clock(now).since(reached.as_of);
+        if track.rotation.membership().is_in_rotation() && staleness > self.leave_lag(node) {
+            self.eject(now, node, Cause::Lagging);
+        }
     }
 
     /// Takes out every replica of which something is known that no lag limit has to weigh, and puts
@@ -135,6 +154,9 @@ impl Monitor {
 
     /// What a replica is proved to show, or the cause for which it must be out whatever its lag.
     pub(super) fn judge(&self, now: Instant, track: &Track) -> Result<Instant, Cause> {
+        if !track.is_present() {
+            return Err(Cause::Removed);
+        }
         if track.drained {
             return Err(Cause::Drained);
         }
@@ -183,7 +205,8 @@ impl Monitor {
     /// Whether the cluster is as it should be: nothing is on its way in or out.
     pub(super) fn is_settled(&self) -> bool {
         let replica_settled = |track: &Track| {
-            track.drained
+            !track.is_present()
+                || track.drained
                 || track.failure().is_some()
                 || track.rotation.membership().is_in_rotation()
                 || track.role() == Some(Role::Primary)

@@ -22,6 +22,7 @@ use crate::time::Instant;
 )]
 pub(super) struct Track {
     pub(super) id: NodeId,
+    pub(super) presence: Presence,
     pub(super) spec: Arc<NodeSpec>,
     pub(super) near: bool,
     pub(super) rotation: Rotation,
@@ -45,6 +46,17 @@ pub(super) struct Track {
     suspected: Option<Instant>,
 }
 
+/// Whether a node is one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is.
+    Here,
+    /// It was removed, and something may still be under way on it.
+    Leaving,
+    /// It was removed, and its id is free.
+    Gone,
+}
+
 /// What a replica was proved to have of a timeline.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
@@ -57,7 +69,8 @@ impl Track {
     pub(super) fn new(now: Instant, id: NodeId, spec: NodeSpec, zone: Option<&str>) -> Self {
         Self {
             id,
-            near: zone.is_none() || spec.zone.as_deref() == zone,
+            presence: Presence::Here,
+            near: Self::is_near(&spec, zone),
             spec: Arc::new(spec),
             rotation: Rotation::new(now),
             incarnation: Incarnation::default(),
@@ -73,6 +86,31 @@ impl Track {
             failed_at: None,
             suspected: None,
         }
+    }
+
+    /// Whether it stands where the reads come from, or nobody said where that is.
+    pub(super) fn is_near(spec: &NodeSpec, zone: Option<&str>) -> bool {
+        zone.is_none() || spec.zone.as_deref() == zone
+    }
+
+    /// What is left of a node that is removed: its run, so that whatever is under way on it is known to
+    /// be, and nothing that was proved of it.
+    pub(super) fn remains(&self, now: Instant) -> Self {
+        Self {
+            presence: Presence::Leaving,
+            rotation: self.rotation,
+            incarnation: self.incarnation,
+            ..Self::new(now, self.id, NodeSpec::clone(&self.spec), None)
+        }
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.presence == Presence::Here
+    }
+
+    /// Whether its id may go to another node.
+    pub(super) fn is_free(&self) -> bool {
+        self.presence == Presence::Gone
     }
 
     /// Takes in an observation, and says whether it begins a new incarnation.

@@ -150,18 +150,25 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
                 self.learn(outcome.as_ref().err());
                 let node = Arc::clone(&connection.route().node);
                 let outcome = connection.end(outcome);
-                let refused = !handed_out && self.statement.is_refused_whole(&outcome);
-                if refused && !self.deposed {
-                    self.deposed = routing::is_deposed(&self.origin.shared, &node).await;
-                    return if self.deposed {
-                        Ok(false)
-                    } else {
-                        outcome.map(|()| true)
-                    };
+                if handed_out || !self.is_to_be_sent_elsewhere(&node, &outcome).await {
+                    return outcome.map(|()| true);
                 }
-                outcome.map(|()| true)
+                Ok(false)
             }
         }
+    }
+
+    /// Whether the primary has refused the statement because it is the primary no longer. Asked once.
+    async fn is_to_be_sent_elsewhere(
+        &mut self,
+        node: &str,
+        outcome: &Result<(), sqlx::Error>,
+    ) -> bool {
+        if self.deposed || !self.statement.is_refused_whole(outcome) {
+            return false;
+        }
+        self.deposed = routing::is_deposed(&self.origin.shared, node).await;
+        self.deposed
     }
 
     fn read_failed(

@@ -17,11 +17,11 @@ use crate::node::Node;
 use crate::observe;
 use crate::publish::Published;
 use crate::statements::Statements;
+use crate::view::View;
 
 /// The task that reads the catalog.
 pub(crate) struct CatalogReader<DB: Backend> {
-    pub(crate) nodes: Vec<Arc<Node<DB>>>,
-    pub(crate) published: Arc<Published>,
+    pub(crate) published: Arc<Published<View<DB>>>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) interval: Duration,
     /// What the database said of its objects as a whole when they were last read.
@@ -63,7 +63,7 @@ impl<DB: Backend> CatalogReader<DB> {
                 nodes.find(|node| node.membership.is_in_rotation())
             };
             let id = primary.or_else(|| in_rotation().map(|node| node.id));
-            if let Some(node) = id.and_then(|id| self.nodes.get(id.index())) {
+            if let Some(node) = id.and_then(|id| snapshot.roster.get(id)) {
                 return Arc::clone(node);
             }
             published.changed().await;

@@ -8,27 +8,29 @@ use tokio::sync::mpsc;
 
 use super::prober::Outcome;
 use super::{Activity, Command};
+use crate::backend::Backend;
 use crate::clock;
 use crate::events::{Announcer, Happened};
 use crate::observe;
 use crate::publish::Published;
+use crate::view::{Roster, View};
 
 /// The task that owns the truth.
 #[derive(Debug)]
-pub(crate) struct Driver {
+pub(crate) struct Driver<DB: Backend> {
     pub(super) machine: Monitor,
     /// One channel of length one for each node: a node that is being asked needs no second question.
     pub(super) probers: Vec<mpsc::Sender<()>>,
-    pub(super) names: Vec<Arc<str>>,
-    pub(super) published: Arc<Published>,
+    pub(super) roster: Roster<DB>,
+    pub(super) published: Arc<Published<View<DB>>>,
     pub(super) announcer: Announcer,
     pub(super) activity: Arc<Activity>,
 }
 
-impl Driver {
+impl<DB: Backend> Driver<DB> {
     pub(super) async fn run(
         mut self,
-        mut outcomes: mpsc::Receiver<Outcome>,
+        mut outcomes: mpsc::Receiver<Outcome<DB>>,
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
         loop {
@@ -38,7 +40,7 @@ impl Driver {
                 .next_timeout()
                 .map_or(LONGEST_SLEEP, clock::until);
             tokio::select! {
-                Some(outcome) = outcomes.recv() => self.take_in(outcome),
+                Some(outcome) = outcomes.recv() => self.take_in(&outcome),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     // Nobody holds the router any longer.
@@ -52,16 +54,17 @@ impl Driver {
         }
     }
 
-    fn take_in(&mut self, outcome: Outcome) {
+    fn take_in(&mut self, outcome: &Outcome<DB>) {
+        if !self.roster.holds(&outcome.node) {
+            // The node has gone while it was asked.
+            return;
+        }
         let now = clock::now();
+        let node = outcome.node.id;
         let random = &mut || fastrand::u64(..);
         match outcome.result {
-            Ok(observed) => self
-                .machine
-                .handle_observation(now, outcome.node, observed, random),
-            Err(failure) => self
-                .machine
-                .handle_failure(now, outcome.node, failure, random),
+            Ok(observed) => self.machine.handle_observation(now, node, observed, random),
+            Err(failure) => self.machine.handle_failure(now, node, failure, random),
         }
         self.publish();
     }
@@ -109,9 +112,8 @@ impl Driver {
     fn publish(&mut self) {
         let now = clock::now();
         while let Some(event) = self.machine.poll_event() {
-            let node = event
-                .node()
-                .and_then(|node| self.names.get(node.index()).cloned());
+            let node = event.node().and_then(|node| self.roster.get(node));
+            let node = node.map(|node| Arc::clone(node.name()));
             let happened = Happened {
                 event,
                 at: now,
@@ -122,7 +124,10 @@ impl Driver {
         }
         let snapshot = self.machine.snapshot(now);
         observe::published(&snapshot, now);
-        self.published.publish(snapshot);
+        self.published.publish(View {
+            snapshot: Arc::new(snapshot),
+            roster: self.roster.clone(),
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{NodeId, Observation, ProbeFailure};
+use lagwise_core::{Observation, ProbeFailure};
 use sqlx::ConnectOptions as _;
 use tokio::sync::mpsc;
 
@@ -17,9 +17,9 @@ use crate::node::Node;
 use crate::observe;
 
 /// What a probe brought.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) node: NodeId,
+#[derive(Debug)]
+pub(crate) struct Outcome<DB: Backend> {
+    pub(crate) node: Arc<Node<DB>>,
     pub(crate) result: Result<Observation, ProbeFailure>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Prober<DB: Backend> {
     node: Arc<Node<DB>>,
     options: ConnectOptions<DB>,
     timeout: Duration,
-    outcomes: mpsc::Sender<Outcome>,
+    outcomes: mpsc::Sender<Outcome<DB>>,
     line: Option<Line<DB>>,
     lines: u64,
 }
@@ -43,7 +43,7 @@ impl<DB: Backend> Prober<DB> {
     pub(crate) fn new(
         node: &Arc<Node<DB>>,
         timeout: Duration,
-        outcomes: mpsc::Sender<Outcome>,
+        outcomes: mpsc::Sender<Outcome<DB>>,
     ) -> Self {
         Self {
             node: Arc::clone(node),
@@ -60,7 +60,7 @@ impl<DB: Backend> Prober<DB> {
         while asked.recv().await.is_some() {
             let result = self.probe().await;
             let outcome = Outcome {
-                node: self.node.id,
+                node: Arc::clone(&self.node),
                 result,
             };
             if self.outcomes.send(outcome).await.is_err() {

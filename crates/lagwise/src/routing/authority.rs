@@ -32,7 +32,7 @@ pub(super) async fn confirm_primary<DB: Backend>(
     // A server that hangs says nothing, and must not be waited for.
     let mut unknown = None;
     let asked = DB::probe(&mut leased.lease, &mut unknown);
-    let timeout = shared.policy.probe_timeout;
+    let timeout = shared.policy().probe_timeout;
     let reading = tokio::time::timeout(timeout, asked)
         .await
         .unwrap_or_else(|_| Err(fallen_silent()))

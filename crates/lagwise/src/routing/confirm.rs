@@ -99,7 +99,7 @@ async fn confirm_fresh<DB: Backend>(
     // A server that hangs says nothing, and must not be waited for.
     let mut unknown = None;
     let asked = DB::probe(&mut leased.lease, &mut unknown);
-    let reading = tokio::time::timeout(shared.policy.probe_timeout, asked)
+    let reading = tokio::time::timeout(shared.policy().probe_timeout, asked)
         .await
         .unwrap_or_else(|_| Err(fallen_silent()))
         .map_err(Doubt::Failed)?;
@@ -119,7 +119,7 @@ async fn confirm_fresh<DB: Backend>(
     // The rotation's word does not count for a fresh connection, so its limit is checked here. What
     // the node was chosen for, as old as that has become, is enough.
     let chosen_for = candidate.as_of.ok_or(Doubt::Changed)?;
-    let limit = shared.policy.max_lag.max(now.since(chosen_for));
+    let limit = shared.policy().max_lag.max(now.since(chosen_for));
     let requirement = requirement.and(Requirement::within(limit));
     let sight = view.sight();
     recheck_fresh(&snapshot, candidate.node, &requirement, replay, now)

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use super::Caller;
 use super::confirm::{Confirmed, Doubt, confirm};
 use super::run::{Failed, end_of, fallen_silent, is_silence};
-use super::write::{account, connect, primary};
+use super::write::{account, await_primary, connect_primary};
 use crate::backend::{Backend, Fault};
 use crate::clock;
 use crate::connection::ReadConnection;
@@ -128,7 +128,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             options,
             fallback: options.fallback.unwrap_or(shared.fallback),
             wait_until: began
-                .after(options.wait_under(&shared.policy))
+                .after(options.wait_under(&shared.policy()))
                 .min(deadline),
             deadline,
             place: None,
@@ -197,9 +197,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
             _ if !on_replica => return Err(error),
             Fault::Statement => return Err(error),
             // No replica will do: the rest of the search ends at the primary.
-            Fault::ReplicaRefuses => self
-                .failed
-                .extend(self.shared.nodes.iter().map(|node| node.id)),
+            Fault::ReplicaRefuses => self.failed.extend(
+                self.shared
+                    .published
+                    .load()
+                    .roster
+                    .iter()
+                    .map(|node| node.id),
+            ),
             Fault::Node | Fault::Busy => self.failed.push(node.id),
         }
         self.last_error = Some(error);
@@ -210,7 +215,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Accounts for a failure that is not tried again.
     pub(crate) fn give_up(&self, failed: Failed) -> Error {
         match self.shared.named(&failed.node) {
-            Some(node) => account(self.shared, node, failed.error),
+            Some(node) => account(self.shared, &node, failed.error),
             None => Error::from(failed.error),
         }
     }
@@ -289,7 +294,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         floor: Floor,
         reason: Reason,
     ) -> Result<Tried<DB>, Error> {
-        let Some(node) = self.shared.node(candidate.node).cloned() else {
+        let Some(node) = self.shared.node(candidate.node) else {
             return Ok(Tried::Failed);
         };
         let requirement = self.request(floor).requirement;
@@ -361,6 +366,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Reads from the primary: within its budget, unless the caller asked for it or there is no
     /// replica that could have served.
     async fn primary(&mut self, reason: Reason) -> Result<ReadConnection<DB>, Error> {
+        let until = clock::now().after(self.shared.policy().write_wait);
+        let until = until.min(self.deadline);
+        // Whoever waits for a primary needs no place on it yet.
+        await_primary(self.shared, until, &mut self.waited).await;
         let fallback = !matches!(reason, Reason::Asked | Reason::NoReplica);
         let permit = if !fallback {
             None
@@ -372,8 +381,10 @@ impl<'a, DB: Backend> Search<'a, DB> {
         };
         // The wait is over, and its place is free for another.
         self.place = None;
-        let node = primary(self.shared).map_err(|error| self.last_error.take().unwrap_or(error))?;
-        let leased = connect(self.shared, &node).await?;
+        let session = self.session.as_ref();
+        let leased = connect_primary(self.shared, session, until, &mut self.waited)
+            .await
+            .map_err(|error| self.last_error.take().unwrap_or(error))?;
         let read = self.session.as_ref();
         let read = read.map(|session| session.open_primary_read(fallback));
         let route = self.route(&leased, Role::Primary, reason, Duration::ZERO);
@@ -422,7 +433,7 @@ impl<'a> Waiting<'a> {
         // Relaxed: a count, ordered against nothing.
         let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
         let place = Self(&shared.waiting);
-        (before < shared.policy.max_waiting).then_some(place)
+        (before < shared.policy().max_waiting).then_some(place)
     }
 }
 

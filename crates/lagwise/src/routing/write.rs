@@ -45,13 +45,13 @@ pub(crate) async fn write_because<DB: Backend>(
     caller: Caller<'_, DB>,
     reason: Reason,
 ) -> Result<WriteConnection<DB>, Error> {
-    let (leased, timeline) = connect_for(&caller).await?;
-    let route = route(&leased.node, reason);
+    let found = connect_until(&caller, patience(&caller)).await?;
+    let route = found.route(reason);
     Ok(WriteConnection::new(
         caller.shared,
-        leased.lease,
+        found.leased.lease,
         route,
-        timeline,
+        found.on,
         caller.session,
     ))
 }
@@ -71,14 +71,14 @@ pub(crate) async fn begin<DB: Backend>(
 ) -> Result<Transaction<DB>, Error> {
     let until = patience(&caller);
     loop {
-        let (leased, on) = connect_until(&caller, until).await?;
-        let Leased { node, lease } = leased;
+        let found = connect_until(&caller, until).await?;
+        let route = found.route(Reason::Write);
         let ending = Ending::Write {
             shared: Arc::clone(caller.shared),
             session: caller.session.clone(),
-            on,
+            on: found.on,
         };
-        let route = route(&node, Reason::Write);
+        let Leased { node, lease } = found.leased;
         match Transaction::begin(lease, statement.clone(), route, ending).await {
             Ok(transaction) => return Ok(transaction),
             Err(error) => {
@@ -97,18 +97,17 @@ pub(crate) async fn begin<DB: Backend>(
 pub(crate) async fn begin_unseen<DB: Backend>(
     caller: Caller<'_, DB>,
 ) -> Result<sqlx::Transaction<'static, DB>, Error> {
-    let (leased, _) = connect_for(&caller).await?;
+    let found = connect_until(&caller, patience(&caller)).await?;
     if let Some(session) = &caller.session {
         session.bind_to_primary();
         observe::session_bound();
     }
-    let Leased { node, lease } = leased;
+    found.route(Reason::Write);
+    let Leased { node, lease } = found.leased;
     let (connection, _in_flight) = lease.into_parts();
-    let transaction = sqlx::Transaction::begin(connection, None)
+    sqlx::Transaction::begin(connection, None)
         .await
-        .map_err(|error| account(caller.shared, &node, error))?;
-    route(&node, Reason::Write);
-    Ok(transaction)
+        .map_err(|error| account(caller.shared, &node, error))
 }
 
 /// Waits until the monitor has looked again at a node that refused to write, and says whether it is
@@ -120,49 +119,73 @@ pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> 
     let asked = clock::now();
     shared.orders.give(Command::Suspect(id));
     let mut published = shared.published.watch();
-    let until = asked.after(shared.policy.probe_timeout);
+    let until = asked.after(shared.policy().probe_timeout);
     wait_for_news(shared, &mut published, (id, asked), until).await;
     shared.published.load().primary != Some(id)
 }
 
-/// A connection that a caller may write on, and the timeline that its node is known to write.
-async fn connect_for<DB: Backend>(
-    caller: &Caller<'_, DB>,
-) -> Result<(Leased<DB>, Option<Timeline>), Error> {
-    connect_until(caller, patience(caller)).await
+/// A connection that may be written on.
+struct Found<DB: Backend> {
+    leased: Leased<DB>,
+    /// The timeline that its node is known to write.
+    on: Option<Timeline>,
+    /// How long there was none to be had.
+    waited: Duration,
+}
+
+impl<DB: Backend> Found<DB> {
+    fn route(&self, reason: Reason) -> Route {
+        let route = Route {
+            node: Arc::clone(self.leased.node.name()),
+            role: Role::Primary,
+            reason,
+            staleness: Duration::ZERO,
+            waited: self.waited,
+            retried: false,
+        };
+        observe::routed(&route);
+        route
+    }
 }
 
 async fn connect_until<DB: Backend>(
     caller: &Caller<'_, DB>,
     until: Instant,
-) -> Result<(Leased<DB>, Option<Timeline>), Error> {
+) -> Result<Found<DB>, Error> {
     caller.rules.admit_write()?;
     let on = || caller.shared.published.load().timeline;
+    let mut waited = Duration::ZERO;
     loop {
         let before = on();
-        let leased = connect_primary(caller.shared, caller.session.as_ref(), until).await?;
-        // What is written is put down to the timeline that was known before the connection was
-        // confirmed: one that has ended since is an earlier one.
+        let session = caller.session.as_ref();
+        let leased = connect_primary(caller.shared, session, until, &mut waited).await?;
+        // A timeline that began meanwhile is not known to be that of the connection.
         if before == on() || before.is_none() {
-            return Ok((leased, on()));
+            return Ok(Found {
+                leased,
+                on: on(),
+                waited,
+            });
         }
     }
 }
 
 fn patience<DB: Backend>(caller: &Caller<'_, DB>) -> Instant {
-    let until = clock::now().after(caller.shared.policy.write_wait);
+    let until = clock::now().after(caller.shared.policy().write_wait);
     until.min(caller.rules.deadline.unwrap_or(Instant::NEVER))
 }
 
 /// Borrows a connection of the node that accepts writes. While there is none, or it cannot be
-/// reached, this waits for one until `until`.
+/// reached, this waits for one until `until`, and adds up how long.
 pub(super) async fn connect_primary<DB: Backend>(
     shared: &Arc<Shared<DB>>,
     session: Option<&Arc<SessionState>>,
     until: Instant,
+    waited: &mut Duration,
 ) -> Result<Leased<DB>, Error> {
     let mut published = shared.published.watch();
     let mut failure = None;
+    let asked_at = clock::now();
     loop {
         if shared.tasks.is_closed() {
             return Err(Error::closed());
@@ -172,7 +195,10 @@ pub(super) async fn connect_primary<DB: Backend>(
         let asked = match &found {
             None => None,
             Some(node) => match attempt(shared, node, until).await {
-                Ok(leased) => return Ok(leased),
+                Ok(leased) => {
+                    *waited += began.since(asked_at);
+                    return Ok(leased);
+                }
                 Err(Obstacle::Moved) => continue,
                 Err(Obstacle::Final(error)) => return Err(error),
                 Err(Obstacle::Passing(error)) => {
@@ -284,7 +310,7 @@ fn primary_for<DB: Backend>(
         shared.orders.give(Command::Suspect(id));
         return None;
     }
-    shared.node(id).map(Arc::clone)
+    shared.node(id)
 }
 
 fn is_ahead(snapshot: &Snapshot, session: &Arc<SessionState>) -> bool {
@@ -323,35 +349,22 @@ async fn wait_for_news<DB: Backend>(
     }
 }
 
-/// The node that accepts writes, as far as is known. One that cannot be asked is still tried: the
-/// way from here to its pool may be better than the monitor's.
-pub(super) fn primary<DB: Backend>(shared: &Shared<DB>) -> Result<Arc<Node<DB>>, Error> {
-    if shared.tasks.is_closed() {
-        return Err(Error::closed());
-    }
-    let id = shared
-        .published
-        .load()
-        .primary
-        .ok_or_else(Error::no_primary)?;
-    shared
-        .node(id)
-        .map(Arc::clone)
-        .ok_or_else(Error::no_primary)
-}
-
-/// Connects to a node, and tells the monitor if that fails.
-pub(super) async fn connect<DB: Backend>(
+/// Waits until a primary is known and can be asked, or `until` has come, and adds up how long.
+pub(super) async fn await_primary<DB: Backend>(
     shared: &Shared<DB>,
-    node: &Arc<Node<DB>>,
-) -> Result<Leased<DB>, Error> {
-    match node.lease().await {
-        Ok(lease) => Ok(Leased {
-            node: Arc::clone(node),
-            lease,
-        }),
-        Err(error) => Err(account(shared, node, error)),
+    until: Instant,
+    waited: &mut Duration,
+) {
+    let mut published = shared.published.watch();
+    let began = clock::now();
+    let is_there = || {
+        let snapshot = shared.published.load();
+        snapshot.primary.is_some() && snapshot.primary_lost.is_none()
+    };
+    while !is_there() && clock::now() < until && !shared.tasks.is_closed() {
+        wait_for_change(shared, &mut published, until).await;
     }
+    *waited += clock::now().since(began);
 }
 
 /// Accounts for an error of a node.
@@ -368,17 +381,4 @@ pub(super) fn account<DB: Backend>(
         observe::node_failed(node.name());
     }
     Error::on_node(node.name(), error)
-}
-
-fn route<DB: Backend>(node: &Node<DB>, reason: Reason) -> Route {
-    let route = Route {
-        node: Arc::clone(node.name()),
-        role: Role::Primary,
-        reason,
-        staleness: Duration::ZERO,
-        waited: Duration::ZERO,
-        retried: false,
-    };
-    observe::routed(&route);
-    route
 }

@@ -146,7 +146,7 @@ impl<DB: Backend> Session<DB> {
         let snapshot = shared.published.load();
         let core = self.state.core();
         let now = (clock::now(), clock::wall());
-        core.claim(&snapshot, now, shared.policy.sticky_window)
+        core.claim(&snapshot, now, shared.policy().sticky_window)
     }
 
     async fn seal(&self, binding: Option<&str>) -> Result<Token, Error> {
@@ -170,7 +170,7 @@ type TakeUp = fn(&mut lagwise_core::Session, &Claim, &Snapshot, Instant, WallTim
 
 impl SessionState {
     async fn capture<DB: Backend>(self: &Arc<Self>, shared: &Arc<Shared<DB>>) {
-        let deadline = clock::now().after(shared.policy.capture_timeout);
+        let deadline = clock::now().after(shared.policy().capture_timeout);
         let settled = async {
             let mut floor = self.floor();
             while self.core().is_settling() {

@@ -1,0 +1,105 @@
+//! All that a reader sees at one instant: what the monitor knows, and the way to each node.
+//!
+//! Nodes come and go while requests are on their way. So a node's pool and what is known of the node
+//! are published together: who looks a node up in the view that it was chosen from finds that node,
+//! and not another one that has taken its place since. What is known is a [`Snapshot`], and a view is
+//! read as one.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use lagwise_core::{NodeId, Snapshot};
+use sqlx::Pool;
+
+use crate::backend::Backend;
+use crate::node::Node;
+
+/// What is published.
+#[derive(Debug)]
+pub(crate) struct View<DB: Backend> {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) roster: Roster<DB>,
+}
+
+impl<DB: Backend> View<DB> {
+    /// The way to the node that accepts writes.
+    pub(crate) fn primary_node(&self) -> Option<&Arc<Node<DB>>> {
+        self.roster.get(self.snapshot.primary?)
+    }
+}
+
+impl<DB: Backend> Deref for View<DB> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+/// The nodes of a router, each in the place of its id.
+#[derive(Debug)]
+pub(crate) struct Roster<DB: Backend>(Arc<[Option<Arc<Node<DB>>>]>);
+
+impl<DB: Backend> Roster<DB> {
+    /// Nodes whose ids are their places.
+    pub(crate) fn new(nodes: Vec<Arc<Node<DB>>>) -> Self {
+        Self(nodes.into_iter().map(Some).collect())
+    }
+
+    pub(crate) fn get(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
+        self.0.get(id.index())?.as_ref()
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Node<DB>>> {
+        self.iter().find(|node| **node.name() == *name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node<DB>>> {
+        self.0.iter().flatten()
+    }
+
+    /// Whether this very node is one of them: its id may have gone to another one.
+    pub(crate) fn holds(&self, node: &Arc<Node<DB>>) -> bool {
+        let found = self.get(node.id);
+        found.is_some_and(|found| Arc::ptr_eq(found, node))
+    }
+}
+
+impl<DB: Backend> Clone for Roster<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The nodes whose pools were handed out by reference: such a reference lives as long as the router,
+/// whatever becomes of the node.
+#[derive(Debug)]
+pub(crate) struct Lent<DB: Backend> {
+    node: Arc<Node<DB>>,
+    next: OnceLock<Box<Self>>,
+}
+
+impl<DB: Backend> Lent<DB> {
+    pub(crate) const fn new(node: Arc<Node<DB>>) -> Self {
+        Self {
+            node,
+            next: OnceLock::new(),
+        }
+    }
+
+    /// The pool of a node. The list grows only with nodes that become the primary.
+    pub(crate) fn pool_of(&self, node: &Arc<Node<DB>>) -> &Pool<DB> {
+        let mut lent = self;
+        while !Arc::ptr_eq(&lent.node, node) {
+            lent = lent
+                .next
+                .get_or_init(|| Box::new(Self::new(Arc::clone(node))));
+        }
+        &lent.node.pool
+    }
+
+    /// The node that was first of all.
+    pub(crate) const fn first(&self) -> &Arc<Node<DB>> {
+        &self.node
+    }
+}
