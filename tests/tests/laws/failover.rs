@@ -9,7 +9,7 @@ use std::time::Duration;
 use lagwise::{Error, PgRouter, Role, may_have_been_applied};
 use lagwise_testkit::{Cluster, Stop};
 use lagwise_tests::cluster::{PATIENCE, bare, config, router, settle, start, with_router};
-use lagwise_tests::observe::{primary_is, readmitted, snapshot_where, until};
+use lagwise_tests::observe::{primary_is, readmitted, snapshot_where, until, view};
 use lagwise_tests::{Outcome, fail};
 use tokio::task::JoinSet;
 
@@ -298,6 +298,49 @@ async fn a_connection_that_refuses_to_write_is_closed_and_its_node_is_looked_at(
     mended?;
     written?;
     assert_eq!(count(cluster.primary(), "waited").await?, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_its_primary_refuses_is_sent_once_more_to_whoever_takes_it() -> Outcome {
+    let cluster = start(0, NOTES).await?;
+    let node = cluster.primary();
+    let db = seldom_looked_at(cluster.nodes(), Duration::from_secs(2)).await?;
+    insert("before").execute(&db).await?;
+    // From then on its connection is known to lead to the primary.
+    let connected = lagwise::now();
+    snapshot_where(&db, "it was looked at since", |snapshot| {
+        let seen = view(snapshot, "p").observed_at;
+        seen.is_some_and(|at| at > connected)
+    })
+    .await?;
+    node.configure("default_transaction_read_only", "on")
+        .await?;
+    let mended = async {
+        primary_is_lost(&db).await?;
+        node.configure("default_transaction_read_only", "off")
+            .await?;
+        Outcome::Ok(())
+    };
+    let session = db.session();
+    let (mended, written) = tokio::join!(mended, insert("once").execute(&session));
+    mended?;
+    written?;
+    assert_eq!(count(node, "once").await?, 1);
+    let returning = "insert into notes values ('streamed') returning body";
+    node.configure("default_transaction_read_only", "on")
+        .await?;
+    let mended = async {
+        primary_is_lost(&db).await?;
+        node.configure("default_transaction_read_only", "off")
+            .await?;
+        Outcome::Ok(())
+    };
+    let streamed = sqlx::query_as::<_, (String,)>(returning).fetch_all(&session);
+    let (mended, rows) = tokio::join!(mended, streamed);
+    mended?;
+    assert_eq!(rows?.len(), 1);
+    assert_eq!(count(node, "streamed").await?, 1);
     Ok(())
 }
 

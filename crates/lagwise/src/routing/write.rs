@@ -110,8 +110,8 @@ pub(crate) async fn begin_unseen<DB: Backend>(
         .map_err(|error| account(caller.shared, &node, error))
 }
 
-/// Waits until the monitor has looked again at a node that refused to write, and says whether it is
-/// the primary no longer.
+/// Waits until the monitor has looked again at a node that refused to write, and says whether that is
+/// because it is the primary no longer, or not for now.
 pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> bool {
     let Some(id) = shared.named(node).map(|node| node.id) else {
         return false;
@@ -121,7 +121,8 @@ pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> 
     let mut published = shared.published.watch();
     let until = asked.after(shared.policy().probe_timeout);
     wait_for_news(shared, &mut published, (id, asked), until).await;
-    shared.published.load().primary != Some(id)
+    let snapshot = shared.published.load();
+    snapshot.primary != Some(id) || snapshot.primary_lost.is_some()
 }
 
 /// A connection that may be written on.
