@@ -32,6 +32,15 @@ pub enum Figure {
     Count(usize),
     /// With a digit after the point.
     Decimal(f64),
+    /// How long most took, and the slowest, in milliseconds.
+    Spread {
+        /// The middle one.
+        p50: f64,
+        /// The slowest but one in a hundred.
+        p99: f64,
+        /// The slowest.
+        max: f64,
+    },
     /// Anything else.
     Text(String),
 }
@@ -51,6 +60,12 @@ impl Figure {
     pub fn took(length: Duration) -> Self {
         Self::Decimal(length.as_secs_f64() * 1_000.0)
     }
+
+    /// A ratio, rounded to hundredths.
+    #[must_use]
+    pub fn ratio(ratio: f64) -> Self {
+        Self::Text(format!("{ratio:.2}"))
+    }
 }
 
 impl fmt::Display for Figure {
@@ -58,11 +73,19 @@ impl fmt::Display for Figure {
         match self {
             Self::None => f.write_str("-"),
             Self::Count(count) => write!(f, "{count}"),
-            Self::Decimal(number) if *number >= 100.0 => write!(f, "{number:.0}"),
-            Self::Decimal(number) => write!(f, "{number:.1}"),
+            Self::Decimal(number) => f.write_str(&short(*number)),
+            Self::Spread { p50, p99, max } => {
+                write!(f, "{} / {} / {}", short(*p50), short(*p99), short(*max))
+            }
             Self::Text(text) => f.write_str(text),
         }
     }
+}
+
+/// A digit after the point, where it says anything.
+fn short(number: f64) -> String {
+    let digits = usize::from(number < 10.0);
+    format!("{number:.digits$}")
 }
 
 /// The figures of one contender in one drill, in an order that all of them share.

@@ -65,17 +65,14 @@ pub fn latency(reads: &[&Read]) -> Option<Latency> {
     })
 }
 
-/// `p50 / p99 / max` of these reads.
+/// `p50 / p99 / max` of these reads, in milliseconds.
 #[must_use]
 pub fn told(latency: Option<Latency>) -> Figure {
-    latency.map_or(Figure::None, |latency| {
-        let millis = |took: Duration| {
-            let millis = took.as_secs_f64() * 1_000.0;
-            let digits = usize::from(millis < 10.0);
-            format!("{millis:.digits$}")
-        };
-        let (p50, p99) = (millis(latency.p50), millis(latency.p99));
-        Figure::Text(format!("{p50} / {p99} / {}", millis(latency.max)))
+    let millis = |took: Duration| took.as_secs_f64() * 1_000.0;
+    latency.map_or(Figure::None, |latency| Figure::Spread {
+        p50: millis(latency.p50),
+        p99: millis(latency.p99),
+        max: millis(latency.max),
     })
 }
 
@@ -123,7 +120,7 @@ pub fn share(reads: &[&Read], node: &str) -> Figure {
         .collect();
     let here = answered.iter().filter(|served| **served == node).count();
     match (here * 100).checked_div(answered.len()) {
-        Some(percent) => Figure::Text(format!("{percent} %")),
+        Some(percent) => Figure::Count(percent),
         None => Figure::None,
     }
 }
@@ -181,7 +178,7 @@ mod tests {
             read(0, 1, Err(Failed::unanswered())),
         ];
         let all: Vec<&Read> = reads.iter().collect();
-        assert_eq!(share(&all, "r1"), Figure::Text("50 %".to_owned()));
+        assert_eq!(share(&all, "r1"), Figure::Count(50));
         assert_eq!(errors(&all), 1, "the end of the drill is nobody's error");
     }
 }

@@ -75,11 +75,11 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     let mut column = Column::default();
     column.count("reads", during.len());
     let canceled = canceled(&cluster).await?;
-    column.count("canceled by replicas", canceled);
+    column.count("reads canceled by replicas", canceled);
     let failed = tally::errors(&during);
     column.count("reads that failed", failed);
     let on_primary = tally::share(&during, "p");
-    column.enter("share of the primary", on_primary);
+    column.enter("share of the primary, %", on_primary);
     column.enter(
         "reads, p50 / p99 / max, ms",
         tally::told(tally::latency(&during)),

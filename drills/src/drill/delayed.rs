@@ -122,7 +122,7 @@ fn throughput(column: &mut Column, journal: &Journal, worked: &Worked) {
     let ratio = during / before.max(f64::EPSILON);
     column.enter("writes/s undisturbed", Figure::Decimal(before));
     column.enter("writes/s during", Figure::Decimal(during));
-    column.enter("ratio", Figure::Text(format!("{ratio:.2}")));
+    column.enter("writes/s during / undisturbed", Figure::ratio(ratio));
     column.judge(
         "writes keep 80 % of their undisturbed throughput",
         Target::Goal,
@@ -157,7 +157,10 @@ fn served(column: &mut Column, journal: &Journal, worked: &Worked) {
     let seconds = worked.during.until.saturating_sub(worked.during.from);
     let answered = outcomes().filter(|outcome| outcome.is_ok()).count();
     column.count("reads answered", answered);
-    column.enter("... of them by the primary", tally::share(&during, "p"));
+    column.enter(
+        "reads answered by the primary, %",
+        tally::share(&during, "p"),
+    );
     let refused = tally::failed(outcomes(), &[Kind::Refused]);
     column.count("reads refused, by a type of its own", refused);
     column.count(

@@ -122,7 +122,7 @@ fn writes(column: &mut Column, writes: &[Wrote], known: &Known) {
         not_applied && known.kept.contains(&write.row)
     };
     let wrong = writes.iter().filter(wrong).count();
-    column.count("... said not to be applied, and there", wrong);
+    column.count("writes said not to be applied, and there", wrong);
     remark(
         column,
         writes.iter().filter_map(|w| w.outcome.as_ref().err()),
@@ -182,12 +182,12 @@ fn losses(column: &mut Column, entrant: &Entrant, writes: &[Wrote], known: &Know
     column.count("writes lost, acknowledged by the old primary", by_old.len());
     column.count("writes lost, acknowledged by the new primary", by_new.len());
     let Some(router) = &entrant.router else {
-        column.enter("... reported as possibly lost", Figure::Count(0));
+        column.enter("writes lost, reported as possibly lost", Figure::Count(0));
         return;
     };
     let reported = router.reported_lost();
     let told = by_old.intersection(&reported).count();
-    column.count("... reported as possibly lost", told);
+    column.count("writes lost, reported as possibly lost", told);
     let acknowledged: Vec<&Wrote> = writes
         .iter()
         .filter(|write| write.outcome.is_ok())
@@ -196,15 +196,15 @@ fn losses(column: &mut Column, entrant: &Entrant, writes: &[Wrote], known: &Know
         .iter()
         .filter(|write| reported.contains(&write.row) && known.kept.contains(&write.row))
         .collect();
-    column.count("... reported in vain", in_vain.len());
+    column.count("writes kept, reported as possibly lost", in_vain.len());
     let earliest = in_vain.iter().map(|write| write.ended).min();
     let before = earliest.map(|ended| known.cut.saturating_sub(ended));
     column.enter(
-        "... the earliest of those before the cut, ms",
+        "the earliest of those, before the cut, ms",
         before.map_or(Figure::None, Figure::took),
     );
     let killed = known.accepting.saturating_sub(known.killed);
-    column.enter("(from the kill to the promotion, ms)", Figure::took(killed));
+    column.enter("from the kill to the promotion, ms", Figure::took(killed));
     column.judge(
         "nothing acknowledged by the new primary is missing",
         Target::Law,

@@ -100,7 +100,7 @@ fn deadlines(column: &mut Column, during: &[&Read]) {
         format!("{} of {}, longest {longest:.0?}", over.len(), during.len()),
     );
     column.judge(
-        "and each gets an answer",
+        "each read gets an answer",
         Target::Goal,
         failed == 0,
         format!("{failed} did not"),

@@ -58,7 +58,7 @@ fn served(
     column.count("reads", all.len());
     let (failed, after) = (tally::errors(&all), window(returned, ended).reads(reads));
     column.count("reads that failed", failed);
-    column.count("... after its return", tally::errors(&after));
+    column.count("reads that failed after its return", tally::errors(&after));
     remark(
         column,
         all.iter().filter_map(|read| read.outcome.as_ref().err()),
@@ -76,11 +76,11 @@ fn served(
     let second = Duration::from_secs(1);
     let from = back.unwrap_or(ended);
     column.enter(
-        "its share in the second after that",
+        "its share in the second after that, %",
         tally::share(&window(from, from + second).reads(reads), "r1"),
     );
     let last = window(ended.saturating_sub(second), ended).reads(reads);
-    column.enter("its share in the last second", tally::share(&last, "r1"));
+    column.enter("its share in the last second, %", tally::share(&last, "r1"));
     column.judge(
         "no read fails because a replica dies or returns",
         Target::Law,

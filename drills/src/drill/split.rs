@@ -46,7 +46,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     let last = after.iter().map(|write| write.ended).max();
     let last = last.map(|last| Figure::millis(accepting, Some(last)));
     column.enter(
-        "... the last of them after, ms",
+        "the last write to the old primary after, ms",
         last.unwrap_or(Figure::None),
     );
     let new = |write: &&Wrote| write.outcome.as_ref().is_ok_and(|by| by == "r1");
@@ -56,7 +56,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
         writes.iter().filter(new).count(),
     );
     column.enter(
-        "... the first of them after, ms",
+        "the first write to the new primary after, ms",
         Figure::millis(accepting, first),
     );
     let failed = writes
@@ -67,7 +67,7 @@ pub async fn run(which: Which, length: Duration) -> Result<Column> {
     if let Some(router) = &entrant.router {
         detection(&mut column, router, (asked, accepting), &old);
     } else {
-        column.enter("noticed after, ms", Figure::None);
+        column.enter("new primary noticed after, ms", Figure::None);
     }
     drop(entrant);
     cluster.shutdown().await?;
@@ -83,7 +83,10 @@ fn detection(
     let found = |event: &Event| matches!(event, Event::PrimaryFound { .. });
     let found = router.first(asked, |it| it.node == "r1" && found(&it.event));
     let noticed = found.as_ref().map(|it| it.noticed);
-    column.enter("noticed after, ms", Figure::millis(accepting, noticed));
+    column.enter(
+        "new primary noticed after, ms",
+        Figure::millis(accepting, noticed),
+    );
     let poll = router.poll_interval();
     let polls = noticed.map(|noticed| {
         let took = noticed.saturating_sub(accepting).as_secs_f64();
@@ -97,17 +100,17 @@ fn detection(
         &figure,
     );
     column.judge(
-        "... and at all",
+        "a new primary beside the old one is noticed at all",
         Target::Law,
         noticed.is_some_and(|noticed| noticed < accepting + Duration::from_secs(1) + SLACK),
         figure,
     );
     let told = found.map_or(Duration::MAX, |it| it.told);
     let late = old.iter().filter(|write| write.began > told).count();
-    column.count("writes begun after that, to the old primary", late);
+    column.count("writes to the old primary begun after that", late);
     let under_way = |write: &&&Wrote| write.began <= told && write.ended > told;
     let under_way = old.iter().filter(under_way).count();
-    column.count("writes under way then, to the old primary", under_way);
+    column.count("writes to the old primary under way then", under_way);
     column.judge(
         "no write reaches the older timeline after detection",
         Target::Law,
