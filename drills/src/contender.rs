@@ -183,8 +183,8 @@ impl Which {
                  connect_timeout 1 s, wait timeouts 5 s and 1 s"
             }
             Self::Pgpool => {
-                "streaming_replication mode, health_check_period 1 s, sr_check_period 1 s, \
-                 delay_threshold 100 kB, load balanced by statement; behind a sqlx pool of 10 for \
+                "streaming_replication mode, health_check_period 1 s, health_check_timeout 3 s, one retry, \
+                 sr_check_period 1 s, delay_threshold 100 kB, load balanced by statement; behind a sqlx pool of 10 for \
                  writes and one of 20 for reads, neither of which keeps statements prepared"
             }
         }

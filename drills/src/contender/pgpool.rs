@@ -201,10 +201,11 @@ sr_check_period = 1
 sr_check_user = 'postgres'
 sr_check_database = 'postgres'
 health_check_period = 1
-health_check_timeout = 1
+health_check_timeout = 3
 health_check_user = 'postgres'
 health_check_database = 'postgres'
-health_check_max_retries = 0
+health_check_max_retries = 1
+health_check_retry_delay = 1
 failover_on_backend_error = on
 auto_failback = on
 "

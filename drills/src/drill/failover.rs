@@ -99,6 +99,10 @@ fn writes(column: &mut Column, writes: &[Wrote], known: &Known) {
     let all: Option<Vec<_>> = firsts.into_iter().collect();
     let all = all.and_then(|all| all.into_iter().max());
     column.enter(
+        "from the kill to the promotion, ms",
+        Figure::millis(known.killed, Some(known.accepting)),
+    );
+    column.enter(
         "first write after the promotion, ms",
         Figure::millis(known.accepting, any),
     );
@@ -203,8 +207,6 @@ fn losses(column: &mut Column, entrant: &Entrant, writes: &[Wrote], known: &Know
         "the earliest of those, before the cut, ms",
         before.map_or(Figure::None, Figure::took),
     );
-    let killed = known.accepting.saturating_sub(known.killed);
-    column.enter("from the kill to the promotion, ms", Figure::took(killed));
     column.judge(
         "nothing acknowledged by the new primary is missing",
         Target::Law,
