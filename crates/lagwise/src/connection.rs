@@ -17,6 +17,7 @@ use crate::budget::Permit;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::route::Route;
+use crate::routing::is_silence;
 use crate::session::{OpenRead, OpenWrite, SessionState};
 use crate::shared::Shared;
 
@@ -183,6 +184,11 @@ impl<DB: Backend> WriteConnection<DB> {
         &self.route
     }
 
+    /// The timeline that its node wrote when it was handed out.
+    pub(crate) const fn on(&self) -> Option<Timeline> {
+        self.on
+    }
+
     /// Gives the connection back after its only statement. What the server said of that is its end;
     /// where the connection failed instead, the end is found out as for any handle.
     pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
@@ -198,16 +204,17 @@ impl<DB: Backend> WriteConnection<DB> {
 
     /// Accounts for the failure of the only statement.
     fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
-        if DB::is_read_only(&error)
-            && let Some(lease) = self.lease.take()
-        {
+        let is_of_no_use = DB::is_read_only(&error) || is_silence(&error);
+        if let Some(lease) = self.lease.take_if(|_| is_of_no_use) {
             lease.discard();
+        }
+        let is_gone = DB::fault(&error) == Fault::Node;
+        if is_of_no_use || is_gone {
             self.shared.node_failed(&self.route.node);
         }
-        if DB::fault(&error) != Fault::Node {
+        if !is_gone {
             return error;
         }
-        self.shared.node_failed(&self.route.node);
         Error::in_flight(&self.route.node, error).into()
     }
 }

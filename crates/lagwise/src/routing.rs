@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub(crate) use self::confirm::{Confirmed, Shows};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
-pub(crate) use self::run::{Failed, Ran, end_of, fallen_silent, run_read, run_statement};
-pub(crate) use self::write::{begin, begin_unseen, is_deposed, write, write_because};
+pub(crate) use self::run::{
+    Failed, Ran, end_of, fallen_silent, is_silence, run_read, run_statement,
+};
+pub(crate) use self::write::{begin, begin_unseen, deposed, is_deposed, write, write_because};
 use crate::backend::Backend;
 use crate::rules::Rules;
 use crate::session::SessionState;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::lease::Lease;
 use crate::load::InFlight;
 use crate::route::Route;
+use crate::routing::{deposed, fallen_silent};
 use crate::session::SessionState;
 use crate::shared::Shared;
 
@@ -98,7 +99,11 @@ impl<DB: Backend> Transaction<DB> {
         }
         let window = shared.policy().sticky_window;
         let write = session.map(|session| session.open_write(on, window));
-        let outcome = self.inner.commit().await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.inner.commit() => outcome,
+            () = deposed(&shared, on) => Err(fallen_silent()),
+        };
         if let Some(write) = write
             && is_certain::<DB, _>(&outcome)
         {

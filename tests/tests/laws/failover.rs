@@ -179,6 +179,42 @@ async fn keep_writing(db: PgRouter, writer: usize, ended: Arc<AtomicBool>) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_on_a_primary_that_has_vanished_is_not_waited_for_once_another_is_promoted()
+-> Outcome {
+    let (cluster, db) = with_router(2, NOTES).await?;
+    let (session, rows) = (db.session(), db.session());
+    let mut tx = db.begin().await?;
+    insert("committed").execute(&mut *tx).await?;
+    let slow = "insert into notes select 'vanished' from pg_sleep(60)";
+    let streamed = format!("{slow} returning body");
+    let streamed = sqlx::query_as::<_, (String,)>(sqlx::AssertSqlSafe(streamed));
+    let vanishes = async {
+        let running = "select count(*) from pg_stat_activity \
+                       where query like 'insert%pg_sleep%' and state = 'active'";
+        until("both writes run", PATIENCE, async || {
+            Ok(cluster.primary().query_scalar::<i64>(running).await? == 2)
+        })
+        .await?;
+        cluster.primary().client_wire().blackhole();
+        promote(&cluster).await
+    };
+    let (vanished, written, streamed) = tokio::join!(
+        vanishes,
+        sqlx::query(slow).execute(&session),
+        streamed.fetch_all(&rows)
+    );
+    vanished?;
+    for error in [written.err(), streamed.err()] {
+        let error = error.ok_or("nobody answered")?;
+        assert!(may_have_been_applied(&error), "{error}");
+    }
+    let refused = tx.commit().await.expect_err("its node was deposed");
+    assert!(!may_have_been_applied(&refused), "{refused}");
+    insert("after").execute(&session).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_on_healthy_replicas_never_fail_while_the_primary_is_replaced() -> Outcome {
     let (cluster, db) = with_router(2, NOTES).await?;
     let ended = Arc::new(AtomicBool::new(false));

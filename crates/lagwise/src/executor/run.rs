@@ -79,14 +79,31 @@ where
     DB: Backend,
     F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
 {
-    let mut connection = routing::write_because(origin.caller(), reason).await?;
-    let outcome = work(&mut connection, statement.clone()).await;
-    let node = Arc::clone(&connection.route().node);
-    let outcome = connection.end(outcome);
+    let (node, outcome) = once_on_primary(origin, statement.clone(), reason, &work).await?;
     if !statement.is_refused_whole(&outcome) || !routing::is_deposed(&origin.shared, &node).await {
         return Ok(outcome?);
     }
+    Ok(once_on_primary(origin, statement, reason, &work).await?.1?)
+}
+
+/// The node that a statement ran on, and what came of it. A primary that falls silent while another
+/// is promoted is not waited for.
+async fn once_on_primary<DB, T, F>(
+    origin: &Origin<DB>,
+    statement: Statement<DB>,
+    reason: Reason,
+    work: &F,
+) -> Result<(Arc<str>, Result<T, sqlx::Error>), Error>
+where
+    DB: Backend,
+    F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
+{
     let mut connection = routing::write_because(origin.caller(), reason).await?;
-    let outcome = work(&mut connection, statement).await;
-    Ok(connection.end(outcome)?)
+    let (node, on) = (Arc::clone(&connection.route().node), connection.on());
+    let outcome = tokio::select! {
+        biased;
+        outcome = work(&mut connection, statement) => outcome,
+        () = routing::deposed(&origin.shared, on) => Err(routing::fallen_silent()),
+    };
+    Ok((node, connection.end(outcome)))
 }

@@ -9,8 +9,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use async_stream::try_stream;
+use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use lagwise_core::{Reason, Sight};
+use lagwise_core::Reason;
 
 use super::way::{Origin, Way};
 use super::{Item, Statement};
@@ -19,6 +20,7 @@ use crate::connection::{ReadConnection, WriteConnection};
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::routing::{self, Failed, Search};
+use crate::shared::Shared;
 
 /// The results of a statement, run where it belongs, as far as `keep` keeps them.
 pub(super) fn stream<'e, DB, T>(
@@ -37,7 +39,7 @@ where
             let mut connection = route.connect().await?;
             let mut handed_out = false;
             let outcome = {
-                let mut silence = pin!(routing::end_of(&origin.shared, connection.sight()));
+                let mut silence = pin!(connection.silence(&origin.shared));
                 let mut items = DB::fetch_many_on(connection.driver(), statement.clone());
                 loop {
                     let item = tokio::select! {
@@ -86,10 +88,11 @@ impl<DB: Backend> Connected<DB> {
         }
     }
 
-    fn sight(&self) -> Option<Sight> {
+    /// Waits until the node is known to have gone, so that no more is to be waited for.
+    fn silence<'a>(&self, shared: &'a Shared<DB>) -> BoxFuture<'a, ()> {
         match self {
-            Self::Read(connection) => connection.sight(),
-            Self::Write(_) => None,
+            Self::Read(connection) => Box::pin(routing::end_of(shared, connection.sight())),
+            Self::Write(connection) => Box::pin(routing::deposed(shared, connection.on())),
         }
     }
 }

@@ -156,14 +156,14 @@ pub(crate) fn fallen_silent() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, Silence))
 }
 
-pub(super) fn is_silence(error: &sqlx::Error) -> bool {
+pub(crate) fn is_silence(error: &sqlx::Error) -> bool {
     let sqlx::Error::Io(error) = error else {
         return false;
     };
     error.get_ref().is_some_and(|cause| cause.is::<Silence>())
 }
 
-/// The replica has gone, as the monitor knows, while a read was under way on it.
+/// The node has gone, as the monitor knows, while a statement was under way on it.
 #[derive(Debug, thiserror::Error)]
-#[error("the replica has gone while a read was under way on it")]
+#[error("the node has gone while a statement was under way on it")]
 struct Silence;

@@ -110,6 +110,15 @@ pub(crate) async fn begin_unseen<DB: Backend>(
         .map_err(|error| account(caller.shared, &node, error))
 }
 
+/// Waits until another node is known to have been promoted after the timeline `on`: whoever still
+/// waits for an answer of the old primary may wait for ever.
+pub(crate) async fn deposed<DB: Backend>(shared: &Shared<DB>, on: Option<Timeline>) {
+    let mut published = shared.published.watch();
+    while on.is_none() || shared.published.load().timeline <= on {
+        published.changed().await;
+    }
+}
+
 /// Waits until the monitor has looked again at a node that refused to write, and says whether that is
 /// because it is the primary no longer, or not for now.
 pub(crate) async fn is_deposed<DB: Backend>(shared: &Shared<DB>, node: &str) -> bool {
