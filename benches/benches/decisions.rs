@@ -49,6 +49,7 @@ fn cluster(replicas: u16) -> (Monitor, Instant) {
                 Standing::Replica {
                     replay: Some(Lsn::new(round * 4096)),
                     paused: false,
+                    follows: None,
                 }
             };
             let observed = Observation {

@@ -86,7 +86,7 @@ pub async fn primary_is(router: &PgRouter, node: &str) -> Outcome {
 /// If there is none: the test is wrong.
 #[must_use]
 pub fn view<'a>(snapshot: &'a Snapshot, node: &str) -> &'a NodeView {
-    let named = snapshot.nodes.iter().find(|view| &*view.spec.name == node);
+    let named = snapshot.present().find(|view| &*view.spec.name == node);
     named.expect("the router has a node of every name that a test asks for")
 }
 
@@ -114,7 +114,7 @@ pub async fn each_poll(
 #[must_use]
 pub fn describe(snapshot: &Snapshot) -> String {
     let now = lagwise::now();
-    snapshot.nodes.iter().fold(String::new(), |mut text, node| {
+    snapshot.present().fold(String::new(), |mut text, node| {
         let staleness = node.staleness(now);
         let (name, role, place) = (&node.spec.name, node.role, node.membership);
         writeln!(

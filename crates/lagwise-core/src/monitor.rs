@@ -7,6 +7,7 @@
 //! rule above all: unknown is stale. A node that was not seen, not lately, or not proved to follow
 //! the primary's history is out, and only new proof brings it in.
 
+mod branch;
 mod change;
 mod demand;
 mod operate;
@@ -134,6 +135,7 @@ impl Monitor {
         self.elect(now);
         self.schedule.answered(now, node, random);
         self.record_sample(now, node, observed);
+        self.note_branches();
         // Answers may be handed in another order than they came.
         if let Some(head) = self.head() {
             self.guard_divergence(now, head.last_sent, head.lsn);

@@ -88,6 +88,8 @@ pub enum Standing {
         replay: Option<Lsn>,
         /// Whether replay has been paused, or is about to be.
         paused: bool,
+        /// The timeline of the log that it receives, where that can be told.
+        follows: Option<Timeline>,
     },
 }
 

@@ -268,7 +268,15 @@ impl Stage {
         match member.state {
             "paused" => {
                 let paused = true;
-                self.tell(id, Standing::Replica { replay, paused }, 7);
+                self.tell(
+                    id,
+                    Standing::Replica {
+                        replay,
+                        paused,
+                        follows: None,
+                    },
+                    7,
+                );
             }
             "drained" => self.monitor.handle_drain(at(self.now), id),
             "diverged" => {
@@ -296,6 +304,7 @@ fn replays(lsn: u64) -> Standing {
     Standing::Replica {
         replay: Some(Lsn::new(lsn)),
         paused: false,
+        follows: None,
     }
 }
 

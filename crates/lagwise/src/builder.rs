@@ -17,6 +17,7 @@ use crate::events::Announcer;
 use crate::monitor::{self, CatalogReader, Tasks};
 use crate::node_config::{NodeConfig, connect_nodes};
 use crate::publish::Published;
+use crate::requests::Requests;
 use crate::router::Router;
 use crate::shared::{RouterId, Shared};
 use crate::statements::{BoundStatements, OutsideSession, Settings, Statements};
@@ -212,7 +213,6 @@ impl<DB: Backend> RouterBuilder<DB> {
 
         let specs = nodes.iter().map(|node| node.spec.clone());
         let machine = Monitor::new(now, policy, specs);
-        let several = nodes.len() > 1;
         let published = Arc::new(Published::new(View {
             snapshot: Arc::new(machine.snapshot(now)),
             roster: Roster::new(nodes),
@@ -221,16 +221,13 @@ impl<DB: Backend> RouterBuilder<DB> {
         let (tasks, ends) = Tasks::new(runtime);
         let connections = first.pool.options().get_max_connections();
         let statements = Arc::new(Statements::new(self.statements));
-        // Without a replica it makes no difference what a statement does.
-        if several {
-            let reader = CatalogReader {
-                published: Arc::clone(&published),
-                statements: Arc::clone(&statements),
-                interval: self.catalog_interval,
-                mark: None,
-            };
-            tasks.spawn(reader.run());
-        }
+        let reader = CatalogReader {
+            published: Arc::clone(&published),
+            statements: Arc::clone(&statements),
+            interval: self.catalog_interval,
+            mark: None,
+        };
+        tasks.spawn(reader.run());
         let (capturer, captures) = Capturer::new(Arc::clone(&published));
         tasks.spawn(capturer.run());
         Ok(Router::new(Shared {
@@ -239,6 +236,8 @@ impl<DB: Backend> RouterBuilder<DB> {
             captures,
             waiting: AtomicU32::new(0),
             statements,
+            requests: Requests::default(),
+            changing: tokio::sync::Mutex::new(()),
             orders: monitor::start(machine, &published, announcer, &tasks),
             purse: Purse::new(now, self.budget, connections),
             fallback: self.fallback,
@@ -248,24 +247,6 @@ impl<DB: Backend> RouterBuilder<DB> {
             tasks,
             _ends: ends,
         }))
-    }
-
-    /// Tokens that are not good for as long as a replica may lag: whoever comes back after that would
-    /// read less than it wrote.
-    fn short_lived(&self, keys: &Keys) -> Option<String> {
-        let policy = &self.policy;
-        let (setting, lag) = if policy.min_in_rotation > 0 {
-            ("lag_ceiling", policy.lag_ceiling)
-        } else {
-            ("max_lag", policy.max_lag)
-        };
-        (keys.kept_for() < lag).then(|| {
-            format!(
-                "the keys' max_age is {:?}, but {setting} lets a replica lag by {lag:?}: whoever came \
-                 back after that would read less than it wrote; raise the one or lower the other",
-                keys.kept_for()
-            )
-        })
     }
 
     /// What is wrong with the nodes and the budget, apart from each other.
@@ -287,7 +268,8 @@ impl<DB: Backend> RouterBuilder<DB> {
                 self.nodes.len()
             ));
         }
-        faults.extend(self.keys.as_ref().and_then(|keys| self.short_lived(keys)));
+        let keys = self.keys.as_ref();
+        faults.extend(keys.and_then(|keys| short_lived(&self.policy, keys)));
         faults.extend(self.names.iter().map(NameError::to_string));
         if self.catalog_interval < Duration::from_secs(1) {
             faults.push(format!(
@@ -307,5 +289,22 @@ impl<DB: Backend> RouterBuilder<DB> {
     }
 }
 
+/// Tokens that are not good for as long as a replica may lag: whoever comes back after that would
+/// read less than it wrote.
+pub(crate) fn short_lived(policy: &Policy, keys: &Keys) -> Option<String> {
+    let (setting, lag) = if policy.min_in_rotation > 0 {
+        ("lag_ceiling", policy.lag_ceiling)
+    } else {
+        ("max_lag", policy.max_lag)
+    };
+    (keys.kept_for() < lag).then(|| {
+        format!(
+            "the keys' max_age is {:?}, but {setting} lets a replica lag by {lag:?}: whoever came \
+             back after that would read less than it wrote; raise the one or lower the other",
+            keys.kept_for()
+        )
+    })
+}
+
 /// Far more than any cluster has, and few enough for an id of 16 bits.
-const MOST_NODES: usize = 1024;
+pub(crate) const MOST_NODES: usize = 1024;

@@ -91,6 +91,7 @@ mod observe;
 mod options;
 mod pointer;
 mod publish;
+mod requests;
 mod route;
 mod router;
 mod routing;
@@ -122,7 +123,7 @@ pub use self::job::{Consistency, JobOptions};
 pub use self::node_config::NodeConfig;
 pub use self::options::{ReadOptions, Within};
 pub use self::route::Route;
-pub use self::router::Router;
+pub use self::router::{Router, Shutdown};
 pub use self::session::Session;
 pub use self::statements::{BoundStatements, OutsideSession};
 #[cfg(feature = "redis")]

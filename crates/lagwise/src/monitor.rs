@@ -5,6 +5,7 @@
 //! order and go on, or watch what is published.
 
 mod catalog;
+mod departure;
 mod driver;
 mod prober;
 mod tasks;
@@ -12,37 +13,57 @@ mod tasks;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lagwise_core::{Instant, Monitor, NodeId};
-use tokio::sync::mpsc;
+use lagwise_core::{Instant, Monitor, NodeFault, NodeId, ValidPolicy, Weight};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::catalog::CatalogReader;
 use self::driver::Driver;
-use self::prober::Prober;
 pub(crate) use self::tasks::Tasks;
 use crate::backend::Backend;
 use crate::events::Announcer;
+use crate::node::Node;
 use crate::publish::Published;
 use crate::view::View;
 
 /// What the monitor is told by requests and by hand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Command {
+#[derive(Debug)]
+pub(crate) enum Command<DB: Backend> {
+    /// Change what there is, and say when everybody sees it.
+    Change(Change<DB>, Done),
     /// A read waits for a replica to reach an as-of instant.
     Demand { needed: Instant, until: Instant },
     /// A request failed on a node as it would if the node had gone.
     Suspect(NodeId),
-    /// Take a node out.
-    Drain(NodeId),
-    /// Let a node prove itself again.
-    Undrain(NodeId),
+    /// Nothing is under way any longer on a node that was removed.
+    Departed(Arc<Node<DB>>),
+    /// Take the node of this name out.
+    Drain(Arc<str>),
+    /// Let the node of this name prove itself again.
+    Undrain(Arc<str>),
     /// Somebody reads again.
     Wake,
 }
 
+/// A change of what there is.
+#[derive(Debug)]
+pub(crate) enum Change<DB: Backend> {
+    /// A node has come. It is given its id.
+    Add(Box<Node<DB>>),
+    /// Another policy holds.
+    Policy(Box<ValidPolicy>),
+    /// The node of this name goes.
+    Remove(Arc<str>),
+    /// The node of this name gets another share of the reads.
+    Weight(Arc<str>, Weight),
+}
+
+/// Where the outcome of a change is told.
+pub(crate) type Done = oneshot::Sender<Result<(), NodeFault>>;
+
 /// The way to tell the monitor something.
 #[derive(Debug)]
-pub(crate) struct Orders {
-    commands: mpsc::UnboundedSender<Command>,
+pub(crate) struct Orders<DB: Backend> {
+    commands: mpsc::UnboundedSender<Command<DB>>,
     activity: Arc<Activity>,
 }
 
@@ -53,11 +74,18 @@ pub(crate) struct Activity {
     idle: AtomicBool,
 }
 
-impl Orders {
-    pub(crate) fn give(&self, command: Command) {
+impl<DB: Backend> Orders<DB> {
+    pub(crate) fn give(&self, command: Command<DB>) {
         if self.commands.send(command).is_err() {
-            tracing::trace!(?command, "the monitor has ended");
+            tracing::trace!("the monitor has ended");
         }
+    }
+
+    /// Has something changed. When this returns, everybody sees it. None where the monitor has ended.
+    pub(crate) async fn change(&self, change: Change<DB>) -> Option<Result<(), NodeFault>> {
+        let (done, outcome) = oneshot::channel();
+        self.give(Command::Change(change, done));
+        outcome.await.ok()
     }
 
     /// A read is being routed.
@@ -78,7 +106,7 @@ pub(crate) fn start<DB: Backend>(
     published: &Arc<Published<View<DB>>>,
     announcer: Announcer,
     tasks: &Tasks,
-) -> Orders {
+) -> Orders<DB> {
     let view = published.load();
     let roster = view.roster.clone();
     let (outcomes, outcomes_in) = mpsc::channel(roster.iter().count().max(1));
@@ -87,21 +115,20 @@ pub(crate) fn start<DB: Backend>(
         last_read: AtomicU64::new(crate::clock::now().as_nanos()),
         idle: AtomicBool::new(false),
     });
-    let timeout = view.policy.probe_timeout;
-    let probers = roster.iter().map(|node| {
-        let (ask, asked) = mpsc::channel(1);
-        tasks.spawn(Prober::new(node, timeout, outcomes.clone()).run(asked));
-        ask
-    });
-    let probers = probers.collect();
-    let driver = Driver {
-        probers,
+    let mut driver = Driver {
+        probers: Vec::new(),
+        outcomes,
+        commands: commands.downgrade(),
+        tasks: tasks.clone(),
         machine,
-        roster,
+        roster: roster.clone(),
         published: Arc::clone(published),
         announcer,
         activity: Arc::clone(&activity),
     };
+    for node in roster.iter() {
+        driver.begin_to_ask(node);
+    }
     tasks.spawn(driver.run(outcomes_in, commands_in));
     Orders { commands, activity }
 }

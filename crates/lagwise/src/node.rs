@@ -1,13 +1,15 @@
 //! One node as the router holds it: its pool, its load, its name.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{NodeId, NodeSpec};
+use lagwise_core::{Instant, NodeId, NodeSpec};
 use sqlx::Pool;
 
 use crate::backend::Backend;
 use crate::backend::sealed::ConnectOptions;
+use crate::clock;
 use crate::lease::Lease;
 use crate::load::Load;
 
@@ -20,6 +22,29 @@ pub(crate) struct Node<DB: Backend> {
     pub(crate) pool: Pool<DB>,
     /// Whether the pool is ours to close.
     pub(crate) owned: bool,
+    /// The text that the application gave as its address, where it gave one.
+    pub(crate) address: Address,
+}
+
+/// The text of a URL, to tell it from another. It may hold a password, and is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address(Option<String>);
+
+impl Address {
+    pub(crate) const fn new(url: Option<String>) -> Self {
+        Self(url)
+    }
+
+    /// Whether both are known and the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.is_some() && self == other
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").finish_non_exhaustive()
+    }
 }
 
 impl<DB: Backend> Node<DB> {
@@ -30,6 +55,39 @@ impl<DB: Backend> Node<DB> {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.spec.name
+    }
+
+    /// How many of its connections somebody holds. Of a pool that is not ours, those borrowed here.
+    pub(crate) fn on_loan(&self) -> u32 {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let out = if self.owned && !self.pool.is_closed() {
+            self.pool.size().saturating_sub(idle)
+        } else {
+            0
+        };
+        out.max(self.load.in_flight())
+    }
+
+    /// Closes the pool, if it is ours. Connections on loan are waited for until `deadline`; whatever
+    /// is given back later is closed then.
+    pub(crate) async fn close(&self, deadline: Instant) {
+        if !self.owned {
+            return;
+        }
+        // The pool itself closes idle connections only once none is on loan.
+        let sweeps = async {
+            while let Some(idle) = self.pool.try_acquire() {
+                idle.close().await.ok();
+            }
+        };
+        tokio::time::timeout(clock::until(deadline), sweeps)
+            .await
+            .ok();
+        // Even where no time is left, this lets nobody borrow any longer.
+        let closes = self.pool.close();
+        tokio::time::timeout(clock::until(deadline), closes)
+            .await
+            .ok();
     }
 
     /// How the monitor connects.

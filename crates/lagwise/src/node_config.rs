@@ -16,7 +16,8 @@ use crate::backend::sealed::ConnectOptions;
 use crate::clock;
 use crate::lease::{attentive, telling_age};
 use crate::load::Load;
-use crate::node::Node;
+use crate::node::{Address, Node};
+use crate::view::Roster;
 
 /// One node of a router: where it is, and how it is to be treated.
 ///
@@ -178,31 +179,56 @@ pub(crate) fn connect_nodes<DB: Backend>(
 ) -> Vec<Arc<Node<DB>>> {
     configs.sort_by_key(|(role, _)| *role == Role::Replica);
     let mut nodes: Vec<Arc<Node<DB>>> = Vec::new();
-    let mut urls: Vec<(String, String)> = Vec::new();
     for (index, (role, config)) in (0_u16..).zip(configs) {
         let name = config.name.clone().unwrap_or_else(|| match role {
             Role::Replica => format!("replica-{index}"),
             _ => "primary".to_owned(),
         });
-        if nodes.iter().any(|node| **node.name() == *name) {
-            faults.push(format!(
-                "two nodes are named {name:?}: give each a name of its own"
-            ));
-        }
-        if let Source::Url(url) = &config.source {
-            match urls.iter().find(|(_, other)| other == url) {
-                Some((other, _)) => faults.push(format!(
-                    "{name} has the same URL as {other}: give each node once, at its own address"
-                )),
-                None => urls.push((name.clone(), url.clone())),
-            }
-        }
         match connect_node(NodeId::new(index), role, &name, config) {
-            Ok(node) => nodes.push(Arc::new(node)),
+            Ok(node) => {
+                faults.extend(clashes(&node, nodes.iter()));
+                nodes.push(Arc::new(node));
+            }
             Err(fault) => faults.push(fault),
         }
     }
     nodes
+}
+
+/// Makes a replica that joins others. Its id is the monitor's to give.
+pub(crate) fn connect_replica<DB: Backend>(
+    config: NodeConfig<DB>,
+    roster: &Roster<DB>,
+) -> Result<Node<DB>, Vec<String>> {
+    let name = config.name.clone().unwrap_or_else(|| {
+        let mut names = (1_u32..).map(|number| format!("replica-{number}"));
+        let free = names.find(|name| roster.named(name).is_none());
+        free.unwrap_or_default()
+    });
+    let node = connect_node(NodeId::new(0), Role::Replica, &name, config);
+    let node = node.map_err(|fault| vec![fault])?;
+    let faults: Vec<String> = clashes(&node, roster.iter()).collect();
+    if faults.is_empty() {
+        Ok(node)
+    } else {
+        Err(faults)
+    }
+}
+
+/// What a node has in common with others that it must not.
+fn clashes<'a, DB: Backend>(
+    node: &Node<DB>,
+    mut others: impl Iterator<Item = &'a Arc<Node<DB>>> + Clone,
+) -> impl Iterator<Item = String> {
+    let name = node.name();
+    let named = others.clone().any(|other| other.name() == name);
+    let named = named.then(|| format!("two nodes are named {name:?}: give each a name of its own"));
+    let there = others.find(|other| other.address.is(&node.address));
+    let there = there.map(|other| {
+        let other = other.name();
+        format!("{name} has the same URL as {other}: give each node once, at its own address")
+    });
+    named.into_iter().chain(there)
 }
 
 fn connect_node<DB: Backend>(
@@ -222,6 +248,10 @@ fn connect_node<DB: Backend>(
         ));
     }
     let pool_options = pool_options(role, config.pool);
+    let address = Address::new(match &config.source {
+        Source::Url(url) => Some(url.clone()),
+        Source::Options(_) | Source::Pool(_) => None,
+    });
     let (pool, owned) = match config.source {
         Source::Pool(pool) => (pool, false),
         Source::Options(options) => (pool_options.connect_lazy_with(*options), true),
@@ -237,6 +267,7 @@ fn connect_node<DB: Backend>(
         load: Arc::new(Load::new(clock::now())),
         pool,
         owned,
+        address,
     })
 }
 

@@ -19,6 +19,7 @@ use crate::events::Happened;
 use crate::job::Consistency;
 use crate::node::Node;
 use crate::route::Route;
+use crate::router::Shutdown;
 use crate::store::StoreError;
 use crate::token::TokenFault;
 
@@ -212,6 +213,16 @@ fn warn(happened: &Happened) {
 
 fn inform(happened: &Happened) {
     tracing::info!(target: "lagwise::cluster", %happened, "the cluster changed");
+}
+
+/// The router was shut down, and this had not ended in time.
+pub(crate) fn shut_down(left: Shutdown) {
+    tracing::info!(
+        target: "lagwise::cluster",
+        connections = left.connections,
+        requests = left.requests,
+        "the router was shut down, and so much was still under way"
+    );
 }
 
 /// How many leases and connections of a node are in use.

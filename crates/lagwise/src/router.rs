@@ -1,21 +1,23 @@
 //! The handle that an application holds: every way to a connection, and to what the monitor knows.
 
+mod operations;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Classification, NodeId, NodeView, Role, Snapshot};
+use lagwise_core::{Classification, NodeView, Role, Snapshot};
 use sqlx::{Pool, SqlSafeStr};
 
+pub use self::operations::Shutdown;
 use crate::ambient;
 use crate::backend::Backend;
 use crate::builder::RouterBuilder;
 use crate::connection::{ReadConnection, WriteConnection};
 use crate::error::Error;
 use crate::events::Events;
-use crate::monitor::Command;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::routing::{self, Caller};
@@ -247,6 +249,9 @@ impl<DB: Backend> Router<DB> {
     /// # Cancel safety
     /// A dropped call has no effect.
     pub async fn ready(&self, replicas: usize, timeout: Duration) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(Error::closed());
+        }
         let mut published = self.shared.published.watch();
         let waits = async {
             while self.missing(replicas).is_some() {
@@ -262,46 +267,6 @@ impl<DB: Backend> Router<DB> {
                 None => Ok(()),
             },
         }
-    }
-
-    /// Takes a node out of rotation by hand: reads that it is serving end in peace, new ones go
-    /// elsewhere. Nothing but [`Router::undrain`] undoes it.
-    ///
-    /// # Errors
-    /// If no node has that name.
-    pub fn drain(&self, node: &str) -> Result<(), Error> {
-        let id = self.by_name(node)?;
-        self.shared.orders.give(Command::Drain(id));
-        Ok(())
-    }
-
-    /// Lets a drained node prove itself again.
-    ///
-    /// # Errors
-    /// If no node has that name.
-    pub fn undrain(&self, node: &str) -> Result<(), Error> {
-        let id = self.by_name(node)?;
-        self.shared.orders.give(Command::Undrain(id));
-        Ok(())
-    }
-
-    /// Ends the monitor and every other task of the router, and closes the pools that it made. Pools
-    /// that were handed to it stay open.
-    ///
-    /// # Cancel safety
-    /// A dropped call has ended the monitor, and may have left pools open.
-    pub async fn close(&self) {
-        self.shared.tasks.close().await;
-        let view = self.shared.published.load();
-        for node in view.roster.iter().filter(|node| node.owned) {
-            node.pool.close().await;
-        }
-    }
-
-    /// Whether [`Router::close`] was called.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.shared.tasks.is_closed()
     }
 
     pub(crate) fn new(shared: Shared<DB>) -> Self {
@@ -320,22 +285,7 @@ impl<DB: Backend> Router<DB> {
 
     fn caller(&self) -> Caller<'_, DB> {
         let (session, rules) = ambient::session(self.shared.id).unzip();
-        Caller {
-            shared: &self.shared,
-            session,
-            rules: rules.unwrap_or_default(),
-        }
-    }
-
-    fn by_name(&self, name: &str) -> Result<NodeId, Error> {
-        self.shared.named(name).map(|node| node.id).ok_or_else(|| {
-            let view = self.shared.published.load();
-            let known: Vec<&str> = view.roster.iter().map(|node| &**node.name()).collect();
-            Error::misused(format!(
-                "no node is named {name:?}: there are {}",
-                known.join(", ")
-            ))
-        })
+        Caller::new(&self.shared, session, rules.unwrap_or_default())
     }
 
     /// What is still missing until the cluster is ready.
@@ -343,7 +293,7 @@ impl<DB: Backend> Router<DB> {
         let snapshot = self.snapshot();
         let state = || {
             let describe = |node| describe(&snapshot, node);
-            let states: Vec<String> = snapshot.nodes.iter().map(describe).collect();
+            let states: Vec<String> = snapshot.present().map(describe).collect();
             states.join(", ")
         };
         if snapshot.primary.is_none() || snapshot.primary_lost.is_some() {
@@ -372,7 +322,7 @@ impl<DB: Backend> fmt::Debug for Router<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let snapshot = self.snapshot();
         let describe = |node| describe(&snapshot, node);
-        let nodes: Vec<String> = snapshot.nodes.iter().map(describe).collect();
+        let nodes: Vec<String> = snapshot.present().map(describe).collect();
         f.debug_struct("Router")
             .field("nodes", &nodes)
             .finish_non_exhaustive()

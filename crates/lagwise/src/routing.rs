@@ -21,6 +21,7 @@ pub(crate) use self::run::{
 };
 pub(crate) use self::write::{begin, begin_unseen, deposed, is_deposed, write, write_because};
 use crate::backend::Backend;
+use crate::requests::Begun;
 use crate::rules::Rules;
 use crate::session::SessionState;
 use crate::shared::Shared;
@@ -30,4 +31,20 @@ pub(crate) struct Caller<'a, DB: Backend> {
     pub(crate) shared: &'a Arc<Shared<DB>>,
     pub(crate) session: Option<Arc<SessionState>>,
     pub(crate) rules: Rules,
+    pub(crate) begun: Begun<'a>,
+}
+
+impl<'a, DB: Backend> Caller<'a, DB> {
+    pub(crate) fn new(
+        shared: &'a Arc<Shared<DB>>,
+        session: Option<Arc<SessionState>>,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            shared,
+            session,
+            rules,
+            begun: shared.requests.begin(),
+        }
+    }
 }

@@ -297,11 +297,8 @@ impl<DB: Backend> Session<DB> {
     }
 
     pub(crate) fn caller(&self) -> Caller<'_, DB> {
-        Caller {
-            shared: self.router.shared(),
-            session: Some(Arc::clone(&self.state)),
-            rules: self.rules,
-        }
+        let session = Some(Arc::clone(&self.state));
+        Caller::new(self.router.shared(), session, self.rules)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::monitor::{Command, Orders, Tasks};
 use crate::node::Node;
 use crate::observe;
 use crate::publish::Published;
+use crate::requests::Requests;
 use crate::statements::Statements;
 use crate::token::Keys;
 use crate::view::{Lent, View};
@@ -41,7 +42,11 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) published: Arc<Published<View<DB>>>,
     pub(crate) statements: Arc<Statements>,
     pub(crate) events: Subscriber,
-    pub(crate) orders: Orders,
+    pub(crate) orders: Orders<DB>,
+    pub(crate) requests: Requests,
+    /// Held by whoever changes the nodes or the policy: what is checked must still be so when it is
+    /// done.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     /// Signs and opens tokens; without them sessions stay in this process.
     pub(crate) keys: Option<Keys>,
     pub(crate) captures: Captures,

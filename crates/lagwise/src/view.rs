@@ -36,26 +36,76 @@ impl<DB: Backend> Deref for View<DB> {
     }
 }
 
-/// The nodes of a router, each in the place of its id.
+/// The nodes of a router.
 #[derive(Debug)]
-pub(crate) struct Roster<DB: Backend>(Arc<[Option<Arc<Node<DB>>>]>);
+pub(crate) struct Roster<DB: Backend> {
+    /// Each in the place of its id.
+    here: Arc<[Option<Arc<Node<DB>>>]>,
+    /// Those that were removed, and on which something may still be under way.
+    leaving: Arc<[Arc<Node<DB>>]>,
+}
 
 impl<DB: Backend> Roster<DB> {
     /// Nodes whose ids are their places.
     pub(crate) fn new(nodes: Vec<Arc<Node<DB>>>) -> Self {
-        Self(nodes.into_iter().map(Some).collect())
+        Self {
+            here: nodes.into_iter().map(Some).collect(),
+            leaving: Arc::default(),
+        }
+    }
+
+    /// With one more node, in the place of its id.
+    pub(crate) fn with(&self, node: Arc<Node<DB>>) -> Self {
+        let mut here = self.here.to_vec();
+        let place = node.id.index();
+        here.resize(here.len().max(place + 1), None);
+        here[place] = Some(node);
+        Self {
+            here: here.into(),
+            leaving: Arc::clone(&self.leaving),
+        }
+    }
+
+    /// With a node among those that leave.
+    pub(crate) fn without(&self, node: &Arc<Node<DB>>) -> Self {
+        let stays = |place: &Option<Arc<Node<DB>>>| {
+            let stays = place.as_ref().filter(|here| !Arc::ptr_eq(here, node));
+            stays.map(Arc::clone)
+        };
+        let leaving = self.leaving.iter().chain([node]).map(Arc::clone);
+        Self {
+            here: self.here.iter().map(stays).collect(),
+            leaving: leaving.collect(),
+        }
+    }
+
+    /// Without a node that has left.
+    pub(crate) fn released(&self, node: &Arc<Node<DB>>) -> Self {
+        let others = self
+            .leaving
+            .iter()
+            .filter(|other| !Arc::ptr_eq(other, node));
+        Self {
+            here: Arc::clone(&self.here),
+            leaving: others.map(Arc::clone).collect(),
+        }
     }
 
     pub(crate) fn get(&self, id: NodeId) -> Option<&Arc<Node<DB>>> {
-        self.0.get(id.index())?.as_ref()
+        self.here.get(id.index())?.as_ref()
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Node<DB>>> {
         self.iter().find(|node| **node.name() == *name)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node<DB>>> {
-        self.0.iter().flatten()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node<DB>>> + Clone {
+        self.here.iter().flatten()
+    }
+
+    /// Also those on which something may still be under way.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Node<DB>>> {
+        self.iter().chain(self.leaving.iter())
     }
 
     /// Whether this very node is one of them: its id may have gone to another one.
@@ -67,7 +117,10 @@ impl<DB: Backend> Roster<DB> {
 
 impl<DB: Backend> Clone for Roster<DB> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            here: Arc::clone(&self.here),
+            leaving: Arc::clone(&self.leaving),
+        }
     }
 }
 

@@ -92,8 +92,8 @@ async fn serve(
         // Connections that do not end are cut off.
         () = async { (&mut ended).await.ok(); sleep(FAREWELL).await } => Ok(()),
     };
-    // The pools wait for every connection that is still in use.
-    timeout(FAREWELL, db.close()).await.ok();
+    // No request comes in any longer; those that were cut off may hold connections.
+    db.shutdown(FAREWELL).await;
     result
 }
 

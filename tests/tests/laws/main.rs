@@ -20,6 +20,7 @@ mod jobs;
 mod layer;
 mod lifecycle;
 mod monotonic;
+mod operations;
 mod own_statements;
 mod own_writes;
 mod redis_store;

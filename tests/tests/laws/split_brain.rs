@@ -122,6 +122,60 @@ async fn nothing_is_sent_to_the_older_timeline_once_the_newer_is_known() -> Outc
     Ok(())
 }
 
+/// A router that connects as a role, which may see what receivers receive or not.
+async fn as_role(cluster: &lagwise_testkit::Cluster, role: &str) -> Outcome<PgRouter> {
+    let config = |node: &lagwise_testkit::Node| {
+        let url = node.url().replace("postgres@", &format!("{role}@"));
+        NodeConfig::url(url).name(node.name())
+    };
+    let replicas = cluster.replicas().iter().map(config);
+    settle(
+        bare().primary(config(cluster.primary())).replicas(replicas),
+        2,
+    )
+    .await
+}
+
+fn r2_is_unproved(snapshot: &lagwise::Snapshot) {
+    let r2 = view(snapshot, "r2");
+    assert!(!r2.membership.is_in_rotation(), "{:?}", r2.membership);
+    assert_eq!(r2.as_of, None, "nothing is proved of it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_the_old_primary_serves_nobody_while_both_write() -> Outcome {
+    let cluster = start(2, NOTES).await?;
+    cluster
+        .primary()
+        .execute("create role plain login; create role seeing login; grant pg_monitor to seeing")
+        .await?;
+    cluster.wait_caught_up().await?;
+    let routers = [
+        as_role(&cluster, "plain").await?,
+        as_role(&cluster, "seeing").await?,
+    ];
+    let [old, new] = [cluster.primary(), cluster.replica(0)];
+    new.promote().await?;
+    // The new primary is ahead of the old one by number, and `r2` follows the old one.
+    new.execute("insert into notes select repeat('x', 100) from generate_series(1, 20000)")
+        .await?;
+    for db in &routers {
+        primary_is(db, "r1").await?;
+        for _ in 0..8 {
+            let ballast = "insert into notes select repeat('y', 100) from generate_series(1, 300)";
+            old.execute(ballast).await?;
+            new.execute(ballast).await?;
+            each_poll(db, "r2", 3, r2_is_unproved).await?;
+        }
+    }
+    old.stop(Stop::Fast).await?;
+    cluster.replica(1).rejoin(new).await?;
+    for db in &routers {
+        lagwise_tests::observe::readmitted(db, "r2").await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_on_the_deposed_primary_is_not_committed() -> Outcome {
     let (cluster, db) = with_router(2, NOTES).await?;

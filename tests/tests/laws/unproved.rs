@@ -12,7 +12,8 @@ use lagwise_tests::{Outcome, cluster};
 async fn before_anything_was_observed_nobody_takes_reads() -> Outcome {
     let cluster = start(2, LANES).await?;
     // On this runtime of one thread nothing else runs before the first wait.
-    let lazy = router(&cluster).connect_lazy()?;
+    let impatient = |policy: &mut lagwise::Policy| policy.write_wait = Duration::ZERO;
+    let lazy = router(&cluster).policy(impatient).connect_lazy()?;
     let snapshot = lazy.snapshot();
     assert_eq!(snapshot.in_rotation(), 0, "nobody was seen");
     assert!(snapshot.primary.is_none(), "not the primary either");

@@ -28,7 +28,7 @@ impl Monitor {
         let ours = track
             .trusted()
             .is_some_and(|observed| Some(observed.system) == self.system);
-        if !ours || track.diverged {
+        if !ours || track.diverged || !self.is_on_our_branch(track) {
             return None;
         }
         let (_, since) = track.anchor()?;
@@ -174,6 +174,7 @@ impl Monitor {
             Standing::Primary { .. } => Err(Cause::Promoted),
             Standing::Replica { .. } if track.diverged => Err(Cause::Diverged),
             Standing::Replica { paused: true, .. } => Err(Cause::Paused),
+            Standing::Replica { .. } if !self.is_on_our_branch(track) => Err(Cause::Unproved),
             Standing::Replica { replay, .. } => replay
                 .and_then(|replay| self.history.as_ref()?.as_of(replay))
                 .ok_or(Cause::Unproved),

@@ -210,6 +210,7 @@ fn replays(lsn: u64) -> Standing {
     Standing::Replica {
         replay: Some(Lsn::new(lsn)),
         paused: false,
+        follows: None,
     }
 }
 
@@ -585,6 +586,7 @@ fn a_paused_replica_leaves_at_once() {
     let paused = Standing::Replica {
         replay: Some(Lsn::new(10_000)),
         paused: true,
+        follows: None,
     };
     let observed = bench.observation(DB_2, paused);
     bench.tell(DB_2, observed);

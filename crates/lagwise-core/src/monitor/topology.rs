@@ -131,8 +131,10 @@ impl Monitor {
             let track = &self.tracks[index];
             let rival = self.primary.is_some_and(|primary| primary != track.id)
                 && self.claim(track).is_some();
-            if rival && !track.rival {
+            let is_news = rival && !track.rival;
+            if is_news {
                 self.events.push_back(Event::Rival { node: track.id });
+                self.doubt_branches();
             }
             self.tracks[index].rival = rival;
         }

@@ -18,7 +18,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four facts that do not depend on each other"
+    reason = "facts that do not depend on each other"
 )]
 pub(super) struct Track {
     pub(super) id: NodeId,
@@ -30,6 +30,8 @@ pub(super) struct Track {
     pub(super) drained: bool,
     /// It has replayed what the primary never wrote. Ends with the incarnation.
     pub(super) diverged: bool,
+    /// It was proved to be on no rival's branch of history. Ends with the incarnation.
+    pub(super) apart: bool,
     /// It claims to be a primary that nobody follows, and that was said.
     pub(super) rival: bool,
     /// Since when the present run is known to be unbroken.
@@ -76,6 +78,7 @@ impl Track {
             incarnation: Incarnation::default(),
             drained: false,
             diverged: false,
+            apart: false,
             rival: false,
             runs_since: None,
             kept: None,
@@ -122,6 +125,7 @@ impl Track {
         if broken {
             self.incarnation = self.incarnation.next();
             self.diverged = false;
+            self.apart = false;
             self.anchor = None;
             self.runs_since = None;
         }
@@ -196,6 +200,7 @@ impl Track {
         self.anchored_from = from;
         self.anchor = self.anchorage();
         self.diverged = false;
+        self.apart = false;
     }
 
     /// The last position, if it can be told from it where the node stands on the present history.

@@ -402,6 +402,7 @@ impl World {
             Kind::Standby => Standing::Replica {
                 replay: Some(Lsn::new(node.at.lsn)),
                 paused: node.paused_until > self.now,
+                follows: None,
             },
         };
         Observation {

@@ -194,6 +194,7 @@ async fn ask(connection: &mut PgConnection, identity: Identity) -> Result<Readin
         Standing::Replica {
             replay: lsn,
             paused,
+            follows: timeline.map(|timeline| Timeline::new(timeline.cast_unsigned())),
         }
     } else {
         let insert = lsn.ok_or_else(|| garbled("the primary has no insert position"))?;
@@ -245,7 +246,7 @@ const IDENTITY: &str = "\
 const STANDING: &str = "\
     SELECT s, \
       CASE WHEN s THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, \
-      CASE WHEN s THEN NULL \
+      CASE WHEN s THEN (SELECT received_tli FROM pg_stat_wal_receiver) \
         ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
       CASE WHEN s THEN pg_get_wal_replay_pause_state() END, \
       current_setting('transaction_read_only'), \

@@ -51,11 +51,7 @@ impl<DB: Backend> Origin<DB> {
     }
 
     pub(super) fn caller(&self) -> Caller<'_, DB> {
-        Caller {
-            shared: &self.shared,
-            session: self.session.clone(),
-            rules: self.rules,
-        }
+        Caller::new(&self.shared, self.session.clone(), self.rules)
     }
 
     /// Decides where a text goes.

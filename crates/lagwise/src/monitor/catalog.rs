@@ -62,7 +62,10 @@ impl<DB: Backend> CatalogReader<DB> {
                 let mut nodes = snapshot.nodes.iter();
                 nodes.find(|node| node.membership.is_in_rotation())
             };
+            // Without a replica it makes no difference what a statement does.
+            let several = snapshot.roster.iter().nth(1).is_some();
             let id = primary.or_else(|| in_rotation().map(|node| node.id));
+            let id = id.filter(|_| several);
             if let Some(node) = id.and_then(|id| snapshot.roster.get(id)) {
                 return Arc::clone(node);
             }

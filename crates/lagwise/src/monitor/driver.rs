@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lagwise_core::{Instant, Monitor, NodeId};
+use lagwise_core::{Instant, Monitor, NodeFault, NodeId};
 use tokio::sync::mpsc;
 
-use super::prober::Outcome;
-use super::{Activity, Command};
+use super::departure::Departure;
+use super::prober::{Outcome, Prober};
+use super::{Activity, Change, Command, Tasks};
 use crate::backend::Backend;
 use crate::clock;
 use crate::events::{Announcer, Happened};
+use crate::node::Node;
 use crate::observe;
 use crate::publish::Published;
 use crate::view::{Roster, View};
@@ -20,7 +22,11 @@ use crate::view::{Roster, View};
 pub(crate) struct Driver<DB: Backend> {
     pub(super) machine: Monitor,
     /// One channel of length one for each node: a node that is being asked needs no second question.
-    pub(super) probers: Vec<mpsc::Sender<()>>,
+    /// None in the place of one that was removed.
+    pub(super) probers: Vec<Option<mpsc::Sender<()>>>,
+    pub(super) outcomes: mpsc::Sender<Outcome<DB>>,
+    pub(super) commands: mpsc::WeakUnboundedSender<Command<DB>>,
+    pub(super) tasks: Tasks,
     pub(super) roster: Roster<DB>,
     pub(super) published: Arc<Published<View<DB>>>,
     pub(super) announcer: Announcer,
@@ -31,7 +37,7 @@ impl<DB: Backend> Driver<DB> {
     pub(super) async fn run(
         mut self,
         mut outcomes: mpsc::Receiver<Outcome<DB>>,
-        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut commands: mpsc::UnboundedReceiver<Command<DB>>,
     ) {
         loop {
             self.carry_out(clock::now());
@@ -69,7 +75,7 @@ impl<DB: Backend> Driver<DB> {
         self.publish();
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command<DB>) {
         let now = clock::now();
         match command {
             Command::Demand { needed, until } => self.machine.handle_demand(now, needed, until),
@@ -77,13 +83,79 @@ impl<DB: Backend> Driver<DB> {
                 self.machine.handle_suspicion(now, node);
                 self.publish();
             }
-            Command::Drain(node) => {
-                self.machine.handle_drain(now, node);
-                self.publish();
+            Command::Drain(name) => {
+                if let Some(node) = self.roster.named(&name) {
+                    self.machine.handle_drain(now, node.id);
+                    self.publish();
+                }
             }
-            Command::Undrain(node) => self.machine.handle_undrain(now, node),
+            Command::Undrain(name) => {
+                if let Some(node) = self.roster.named(&name) {
+                    self.machine.handle_undrain(now, node.id);
+                    self.publish();
+                }
+            }
+            Command::Change(change, done) => {
+                let outcome = self.change(now, change);
+                self.publish();
+                // Who asked for it may have gone.
+                done.send(outcome).ok();
+            }
+            Command::Departed(node) => {
+                self.machine.release(node.id);
+                self.roster = self.roster.released(&node);
+            }
             Command::Wake => {}
         }
+    }
+
+    fn change(&mut self, now: Instant, change: Change<DB>) -> Result<(), NodeFault> {
+        match change {
+            Change::Add(mut node) => {
+                node.id = self.machine.add(now, node.spec.clone())?;
+                let node = Arc::new(*node);
+                self.roster = self.roster.with(Arc::clone(&node));
+                self.begin_to_ask(&node);
+            }
+            Change::Policy(policy) => self.machine.set_policy(now, *policy),
+            Change::Remove(name) => {
+                let node = self.roster.named(&name).map(Arc::clone);
+                let node = node.ok_or(NodeFault::Unknown)?;
+                self.machine.remove(now, node.id)?;
+                // While its name is known.
+                self.announce(now);
+                self.see_off(node);
+            }
+            Change::Weight(name, weight) => {
+                let node = self.roster.named(&name).ok_or(NodeFault::Unknown)?;
+                self.machine.set_weight(node.id, weight);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a node a prober.
+    pub(super) fn begin_to_ask(&mut self, node: &Arc<Node<DB>>) {
+        let (ask, asked) = mpsc::channel(1);
+        let prober = Prober::new(node, &self.published, self.outcomes.clone());
+        self.tasks.spawn(prober.run(asked));
+        let place = node.id.index();
+        let places = self.probers.len().max(place + 1);
+        self.probers.resize(places, None);
+        self.probers[place] = Some(ask);
+    }
+
+    /// Asks a node no longer, and lets what is under way on it end.
+    fn see_off(&mut self, node: Arc<Node<DB>>) {
+        self.roster = self.roster.without(&node);
+        if let Some(prober) = self.probers.get_mut(node.id.index()) {
+            *prober = None;
+        }
+        let departure = Departure {
+            node,
+            commands: self.commands.clone(),
+        };
+        self.tasks.spawn(departure.run());
     }
 
     /// Sends out the probes that are due.
@@ -99,7 +171,7 @@ impl<DB: Backend> Driver<DB> {
     }
 
     fn ask(&self, node: NodeId) {
-        let Some(prober) = self.probers.get(node.index()) else {
+        let Some(Some(prober)) = self.probers.get(node.index()) else {
             return;
         };
         if prober.try_send(()).is_err() {
@@ -111,6 +183,16 @@ impl<DB: Backend> Driver<DB> {
     /// subscribes to events hears only of later ones.
     fn publish(&mut self) {
         let now = clock::now();
+        self.announce(now);
+        let snapshot = self.machine.snapshot(now);
+        observe::published(&snapshot, now);
+        self.published.publish(View {
+            snapshot: Arc::new(snapshot),
+            roster: self.roster.clone(),
+        });
+    }
+
+    fn announce(&mut self, now: Instant) {
         while let Some(event) = self.machine.poll_event() {
             let node = event.node().and_then(|node| self.roster.get(node));
             let node = node.map(|node| Arc::clone(node.name()));
@@ -122,12 +204,6 @@ impl<DB: Backend> Driver<DB> {
             observe::happened(&happened);
             self.announcer.announce(happened);
         }
-        let snapshot = self.machine.snapshot(now);
-        observe::published(&snapshot, now);
-        self.published.publish(View {
-            snapshot: Arc::new(snapshot),
-            roster: self.roster.clone(),
-        });
     }
 }
 

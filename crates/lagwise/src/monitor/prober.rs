@@ -10,11 +10,12 @@ use lagwise_core::{Observation, ProbeFailure};
 use sqlx::ConnectOptions as _;
 use tokio::sync::mpsc;
 
-use crate::backend::sealed::ConnectOptions;
 use crate::backend::{Backend, Fault, Identity};
 use crate::clock;
 use crate::node::Node;
 use crate::observe;
+use crate::publish::Published;
+use crate::view::View;
 
 /// What a probe brought.
 #[derive(Debug)]
@@ -26,8 +27,7 @@ pub(crate) struct Outcome<DB: Backend> {
 /// The prober of one node.
 pub(crate) struct Prober<DB: Backend> {
     node: Arc<Node<DB>>,
-    options: ConnectOptions<DB>,
-    timeout: Duration,
+    published: Arc<Published<View<DB>>>,
     outcomes: mpsc::Sender<Outcome<DB>>,
     line: Option<Line<DB>>,
     lines: u64,
@@ -42,20 +42,19 @@ struct Line<DB: Backend> {
 impl<DB: Backend> Prober<DB> {
     pub(crate) fn new(
         node: &Arc<Node<DB>>,
-        timeout: Duration,
+        published: &Arc<Published<View<DB>>>,
         outcomes: mpsc::Sender<Outcome<DB>>,
     ) -> Self {
         Self {
             node: Arc::clone(node),
-            options: node.monitor_options(timeout),
-            timeout,
+            published: Arc::clone(published),
             outcomes,
             line: None,
             lines: 0,
         }
     }
 
-    /// Asks whenever it is told to.
+    /// Asks whenever it is told to, and takes leave of the node when nobody will ask any longer.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<()>) {
         while asked.recv().await.is_some() {
             let result = self.probe().await;
@@ -67,12 +66,17 @@ impl<DB: Backend> Prober<DB> {
                 return;
             }
         }
+        if let Some(line) = self.line.take() {
+            let closes = sqlx::Connection::close(line.connection);
+            tokio::time::timeout(FAREWELL, closes).await.ok();
+        }
     }
 
     async fn probe(&mut self) -> Result<Observation, ProbeFailure> {
         let connected = self.line.is_some();
         let began = clock::now();
-        let answer = tokio::time::timeout(self.timeout, self.ask()).await;
+        let timeout = self.published.load().policy.probe_timeout;
+        let answer = tokio::time::timeout(timeout, self.ask(timeout)).await;
         let took = clock::now().since(began);
         let result = answer.unwrap_or(Err(ProbeFailure::Timeout));
         match result {
@@ -86,11 +90,12 @@ impl<DB: Backend> Prober<DB> {
         result
     }
 
-    async fn ask(&mut self) -> Result<Observation, ProbeFailure> {
+    async fn ask(&mut self, timeout: Duration) -> Result<Observation, ProbeFailure> {
         let line = match &mut self.line {
             Some(line) => line,
             none => {
-                let connection = self.options.connect().await.map_err(|error| {
+                let options = self.node.monitor_options(timeout);
+                let connection = options.connect().await.map_err(|error| {
                     tracing::debug!(node = %self.node.name(), %error, "the monitor cannot connect");
                     ProbeFailure::Connect
                 })?;
@@ -122,3 +127,6 @@ impl<DB: Backend> Prober<DB> {
         })
     }
 }
+
+/// A node that does not take its leave in time is left without.
+const FAREWELL: Duration = Duration::from_millis(500);

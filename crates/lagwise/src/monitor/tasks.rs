@@ -7,7 +7,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
 /// The tasks of one router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
     token: CancellationToken,

@@ -112,10 +112,28 @@ pub(super) fn happened(happened: &Happened) {
         .map_or(SharedString::const_str(""), label);
     counter!("lagwise_events_total", "node" => node, "event" => happened.event.as_str(), "cause" => cause)
         .increment(1);
+    if let (Event::NodeRemoved { .. }, Some(node)) = (happened.event, &happened.node) {
+        forget(node);
+    }
+}
+
+/// A gauge cannot be taken back; one of a node that has gone must not go on saying that it serves.
+fn forget(node: &Arc<str>) {
+    for gone in ["lagwise_replica_in_rotation", "lagwise_node_is_primary"] {
+        gauge!(gone, "node" => label(node)).set(0.0);
+    }
+    for unknown in [
+        "lagwise_replica_staleness_bound_seconds",
+        "lagwise_replica_lag_estimate_seconds",
+        "lagwise_replica_lag_bytes",
+    ] {
+        gauge!(unknown, "node" => label(node)).set(f64::NAN);
+    }
+    in_use(node, 0, 0, 0);
 }
 
 pub(super) fn published(snapshot: &Snapshot, now: Instant) {
-    for node in &snapshot.nodes {
+    for node in snapshot.present() {
         let name = label(&node.spec.name);
         let in_rotation = if node.membership.is_in_rotation() {
             1.0

@@ -67,6 +67,10 @@ pub(super) async fn confirm<DB: Backend>(
     requirement: Requirement,
 ) -> Result<Confirmed, Doubt> {
     let snapshot = shared.published.load();
+    // Another node may have been given its id since it was chosen.
+    if !snapshot.roster.holds(&leased.node) {
+        return Err(Doubt::Behind);
+    }
     let view = snapshot.node(candidate.node).ok_or(Doubt::Changed)?;
     if view.spec.balanced {
         return recheck_assumed(&snapshot, candidate.node, &requirement, clock::now())
@@ -105,6 +109,9 @@ async fn confirm_fresh<DB: Backend>(
         .map_err(Doubt::Failed)?;
     // Taken after the question was answered, so that its samples reach past the answer.
     let snapshot = shared.published.load();
+    if !snapshot.roster.holds(&leased.node) {
+        return Err(Doubt::Behind);
+    }
     let view = snapshot.node(candidate.node).ok_or(Doubt::Changed)?;
     let same_server =
         snapshot.system == Some(reading.system) && view.started == Some(reading.started);
@@ -112,7 +119,8 @@ async fn confirm_fresh<DB: Backend>(
         Standing::Replica {
             replay: Some(replay),
             paused: false,
-        } if same_server => replay,
+            follows,
+        } if same_server && follows.is_none_or(|on| snapshot.timeline == Some(on)) => replay,
         Standing::Replica { .. } | Standing::Primary { .. } => return Err(Doubt::Changed),
     };
     let now = clock::now();

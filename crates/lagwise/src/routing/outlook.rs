@@ -29,6 +29,7 @@ pub(crate) async fn look_out<DB: Backend>(
     options: ReadOptions,
 ) -> Result<Outlook, Error> {
     let mut search = Search::new(caller, options);
+    search.admit()?;
     let mut watcher = None;
     loop {
         if search.shared().tasks.is_closed() {

@@ -24,6 +24,7 @@ use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Watcher;
+use crate::requests::Begun;
 use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
@@ -102,6 +103,8 @@ enum Tried<DB: Backend> {
 pub(crate) struct Search<'a, DB: Backend> {
     shared: &'a Arc<Shared<DB>>,
     session: Option<Arc<SessionState>>,
+    /// Counted as under way until the search is dropped.
+    begun: Begun<'a>,
     options: ReadOptions,
     fallback: Fallback,
     wait_until: Instant,
@@ -125,6 +128,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         Self {
             shared,
             session: caller.session,
+            begun: caller.begun,
             options,
             fallback: options.fallback.unwrap_or(shared.fallback),
             wait_until: began
@@ -140,6 +144,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     /// Finds a connection.
     pub(crate) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
+        self.admit()?;
         let mut watcher: Option<Watcher> = None;
         loop {
             if self.shared.tasks.is_closed() {
@@ -188,13 +193,11 @@ impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) fn forgive(&mut self, failed: Failed) -> Result<(), Error> {
         let fault = DB::fault(&failed.error);
         let on_replica = failed.on_replica;
+        let name = Arc::clone(&failed.node);
         let tried = self.shared.named(&failed.node);
         let error = self.give_up(failed);
-        let (Some(node), None) = (tried, &self.last_error) else {
-            return Err(error);
-        };
         match fault {
-            _ if !on_replica => return Err(error),
+            _ if !on_replica || self.last_error.is_some() => return Err(error),
             Fault::Statement => return Err(error),
             // No replica will do: the rest of the search ends at the primary.
             Fault::ReplicaRefuses => self.failed.extend(
@@ -205,10 +208,11 @@ impl<'a, DB: Backend> Search<'a, DB> {
                     .iter()
                     .map(|node| node.id),
             ),
-            Fault::Node | Fault::Busy => self.failed.push(node.id),
+            // One that was removed meanwhile is not found again.
+            Fault::Node | Fault::Busy => self.failed.extend(tried.map(|node| node.id)),
         }
         self.last_error = Some(error);
-        observe::retried(node.name());
+        observe::retried(&name);
         Ok(())
     }
 
@@ -218,6 +222,11 @@ impl<'a, DB: Backend> Search<'a, DB> {
             Some(node) => account(self.shared, &node, failed.error),
             None => Error::from(failed.error),
         }
+    }
+
+    /// Whether the router takes the read.
+    pub(super) fn admit(&self) -> Result<(), Error> {
+        self.begun.admit()
     }
 
     pub(crate) const fn shared(&self) -> &'a Arc<Shared<DB>> {

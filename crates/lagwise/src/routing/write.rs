@@ -162,6 +162,7 @@ async fn connect_until<DB: Backend>(
     caller: &Caller<'_, DB>,
     until: Instant,
 ) -> Result<Found<DB>, Error> {
+    caller.begun.admit()?;
     caller.rules.admit_write()?;
     let on = || caller.shared.published.load().timeline;
     let mut waited = Duration::ZERO;

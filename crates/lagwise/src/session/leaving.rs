@@ -183,6 +183,8 @@ impl SessionState {
         if !self.core().is_uncaptured() {
             return;
         }
+        // Whoever shuts down waits for it, and refuses none: the write that it tells of was let in.
+        let _under_way = shared.requests.begin();
         let captured = shared.captures.ask(clock::until(deadline)).await;
         let snapshot = shared.published.load();
         // On another timeline the position says nothing of what was written on the last one.

@@ -85,6 +85,7 @@ impl World {
             Standing::Replica {
                 replay: Some(Lsn::new(lsn)),
                 paused: false,
+                follows: None,
             }
         };
         let observed = Observation {

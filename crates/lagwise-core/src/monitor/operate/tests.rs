@@ -171,6 +171,7 @@ fn replays(lsn: u64) -> Standing {
     Standing::Replica {
         replay: Some(Lsn::new(lsn)),
         paused: false,
+        follows: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn replica(lsn: u64) -> Standing {
     Standing::Replica {
         replay: Some(Lsn::new(lsn)),
         paused: false,
+        follows: None,
     }
 }
 
