@@ -96,7 +96,7 @@ struct Arrow {
 }
 
 /// Every crate of ours, as a manifest names it.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
@@ -107,6 +107,7 @@ const OURS: [&str; 14] = [
     "lagwise-tests",
     "lagwise-benches",
     "lagwise-chaos",
+    "lagwise-drills",
     "axum-notes",
     "tonic-notes",
     "lagwise-fuzz",
@@ -119,7 +120,11 @@ const WORDS: [&str; 9] = [
 ];
 
 /// Text in which a word or a path is not ours to choose, with the reason.
-const NOT_OURS: [(&str, &str); 3] = [
+const NOT_OURS: [(&str, &str); 4] = [
+    (
+        "deadpool_postgres::Manager",
+        "the name of a dependency's type, in code",
+    ),
     ("tokio_util", "the name of a dependency, in code"),
     ("tokio-util", "the name of a dependency, in prose"),
     (

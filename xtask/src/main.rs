@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | simulate |
-//! plant | bench`.
+//! The project's own commands: `cargo xtask demo | test | chaos | drill | fuzz | simulate | plant |
+//! bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -67,6 +67,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Has a primary die, replicas hang, lag and return, and measures what callers see of it: with
+    /// lagwise, and with what else people use.
+    #[command(disable_help_flag = true)]
+    Drill {
+        /// Passed to it as they are, such as `failover --seconds 5 --format json`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Invents statements, and looks for one that the classifier gets wrong.
     Fuzz {
         /// How long to look, in seconds.
@@ -111,6 +119,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo { arguments } => on_servers("lagwise-demo", arguments),
         Command::Chaos { arguments } => on_servers("lagwise-chaos", arguments),
+        Command::Drill { arguments } => on_servers("lagwise-drills", arguments),
         Command::Test { step } => test::run(step),
         Command::Fuzz {
             replay: Some(file), ..
