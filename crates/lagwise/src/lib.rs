@@ -89,7 +89,6 @@ mod node;
 mod node_config;
 mod observe;
 mod options;
-mod pointer;
 mod publish;
 mod route;
 mod router;
@@ -99,6 +98,7 @@ mod session;
 mod shared;
 mod statements;
 mod store;
+mod sync;
 mod token;
 #[cfg(feature = "tower")]
 pub mod tower;

@@ -3,11 +3,12 @@
 //! In-flight reads times peak latency is what two candidates are compared by. Latency is that of the
 //! probes and of getting a connection: how long the caller holds a handle says nothing of the node.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lagwise_core::{Instant, PeakEwma};
+
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// The load of one node.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Load {
         self.latency().observe(now, latency);
     }
 
-    fn latency(&self) -> std::sync::MutexGuard<'_, PeakEwma> {
+    fn latency(&self) -> MutexGuard<'_, PeakEwma> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

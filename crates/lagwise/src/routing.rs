@@ -9,6 +9,7 @@ mod confirm;
 mod outlook;
 mod read;
 mod run;
+mod waiting;
 mod write;
 
 use std::sync::Arc;

@@ -9,11 +9,11 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
 use super::Verdict;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A bounded, concurrent memory of verdicts by text.
 ///
