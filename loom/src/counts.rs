@@ -29,7 +29,7 @@ pub fn every_lease_that_is_counted_returns() {
         });
         let counted = load.in_flight();
         assert!(counted <= 2, "{counted} of two");
-        leases.map(end_of);
+        leases.into_iter().for_each(end_of);
         assert_eq!(load.in_flight(), 0);
         assert_eq!(load.cost(clock::now()), idle);
     });
@@ -44,7 +44,7 @@ pub fn no_peak_is_lost_to_another_measurement() {
             let load = Arc::clone(&load);
             thread::spawn(move || load.observe(now, Duration::from_millis(millis)))
         });
-        measured.map(end_of);
+        measured.into_iter().for_each(end_of);
         assert_eq!(load.cost(now), cost_of(now, 90));
     });
 }
@@ -59,31 +59,45 @@ fn cost_of(now: Instant, millis: u64) -> u64 {
 /// there are; and in the end all places are free.
 pub fn as_many_wait_as_may_and_all_places_return() {
     in_every_order(|| {
-        let taken = Arc::new(AtomicU32::new(0));
-        // Beside the model: what is true at an instant, not what a thread can know of it.
-        let (held, ever) = (Arc::new(Tally::new(0)), Arc::new(Tally::new(0)));
-        let reads = [(); 3].map(|()| {
-            let (taken, held, ever) = (Arc::clone(&taken), Arc::clone(&held), Arc::clone(&ever));
-            thread::spawn(move || {
-                let Some(place) = Waiting::enter(&taken, MOST) else {
-                    return;
-                };
-                let holding = held.fetch_add(1, SeqCst) + 1;
-                assert!(holding <= MOST, "{holding} hold {MOST} places");
-                ever.fetch_add(1, SeqCst);
-                // Others may run while it is held.
-                taken.load(Ordering::Relaxed);
-                held.fetch_sub(1, SeqCst);
-                drop(place);
-            })
+        let room = Arc::new(Room {
+            taken: AtomicU32::new(0),
+            held: Tally::new(0),
+            ever: Tally::new(0),
         });
-        reads.map(end_of);
-        assert!(ever.load(SeqCst) >= MOST, "a place was refused to all");
+        let reads = [(); 3].map(|()| {
+            let room = Arc::clone(&room);
+            thread::spawn(move || room.visit())
+        });
+        reads.into_iter().for_each(end_of);
+        let taken = &room.taken;
+        assert!(room.ever.load(SeqCst) >= MOST, "a free place was refused");
         assert_eq!(taken.load(Ordering::Relaxed), 0, "a place was kept");
-        let places = [(); MOST as usize].map(|()| Waiting::enter(&taken, MOST));
+        let places = [(); MOST as usize].map(|()| Waiting::enter(taken, MOST));
         assert!(places.iter().all(Option::is_some), "all are free again");
-        assert!(Waiting::enter(&taken, MOST).is_none(), "and no more");
+        assert!(Waiting::enter(taken, MOST).is_none(), "and no more");
     });
+}
+
+struct Room {
+    taken: AtomicU32,
+    /// What is true at an instant, beside what a thread can know of it.
+    held: Tally,
+    ever: Tally,
+}
+
+impl Room {
+    fn visit(&self) {
+        let Some(place) = Waiting::enter(&self.taken, MOST) else {
+            return;
+        };
+        let holding = self.held.fetch_add(1, SeqCst) + 1;
+        assert!(holding <= MOST, "{holding} hold {MOST} places");
+        self.ever.fetch_add(1, SeqCst);
+        // Others may run while it is held.
+        self.taken.load(Ordering::Relaxed);
+        self.held.fetch_sub(1, SeqCst);
+        drop(place);
+    }
 }
 
 const MOST: u32 = 2;

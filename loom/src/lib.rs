@@ -14,10 +14,8 @@ extern crate alloc;
 extern crate self as fastrand;
 extern crate self as lagwise_core;
 
-#[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise-core/src/statement/cache.rs"]
 mod cache;
-#[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise/src/load.rs"]
 mod load;
 #[path = "../../crates/lagwise/src/publish.rs"]
@@ -25,7 +23,11 @@ mod publish;
 #[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise/src/session/state.rs"]
 mod state;
-#[expect(dead_code, reason = "laws are about a part of it")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "laws are about a part of it, and nobody outside is"
+)]
 #[path = "../../crates/lagwise/src/statements.rs"]
 mod statements;
 #[path = "../../crates/lagwise/src/routing/waiting.rs"]

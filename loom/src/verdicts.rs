@@ -72,7 +72,7 @@ pub fn nobody_gets_the_verdict_on_another_text() {
                 "{verdict:?}, not {own:?}"
             );
         }
-        threads.map(end_of);
+        threads.into_iter().for_each(end_of);
     });
 }
 

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | bench`.
+//! The project's own commands: `cargo xtask demo | test | chaos | fuzz | loom | bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -23,6 +23,7 @@ mod console;
 mod failure;
 mod fuzz;
 mod invocation;
+mod loom;
 mod packages;
 mod postgres;
 mod redis;
@@ -79,6 +80,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         replay: Option<PathBuf>,
     },
+    /// Runs what threads share in every order that there is, and puts the laws of it to each.
+    Loom {
+        /// Only the laws whose names hold this.
+        #[arg(value_name = "LAW")]
+        law: Option<OsString>,
+    },
     /// Measures what a decision costs, and what routing by text does.
     #[command(disable_help_flag = true)]
     Bench {
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
             replay: Some(file), ..
         } => fuzz::replay(&file),
         Command::Fuzz { seconds, .. } => fuzz::explore(seconds),
+        Command::Loom { law } => loom::check(law),
         Command::Bench { .. } => bench(after_command(env::args_os())),
     };
     match outcome {
