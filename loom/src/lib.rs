@@ -67,7 +67,7 @@ fn in_every_order(law: impl Fn() + Send + Sync + 'static) {
     model.check(law);
 }
 
-/// With one more, the whole takes minutes.
+/// With one more, the whole takes ten times as long.
 const INTERRUPTIONS: usize = 3;
 
 /// What a thread returns; its panic is ours.
