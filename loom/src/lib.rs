@@ -68,7 +68,7 @@ fn in_every_order(law: impl Fn() + Send + Sync + 'static) {
 }
 
 /// With one more, the whole takes ten times as long.
-const INTERRUPTIONS: usize = 3;
+const INTERRUPTIONS: usize = 2;
 
 /// What a thread returns; its panic is ours.
 fn end_of<T>(thread: loom::thread::JoinHandle<T>) -> T {

@@ -21,22 +21,41 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 /// those are taken from a stock when they are first used, since loom insists that a number was made
 /// before threads share it.
 #[derive(Default)]
-pub(crate) struct AtomicU64(OnceLock<loom::sync::atomic::AtomicU64>);
+pub(crate) struct AtomicU64(OnceLock<Number>);
+
+struct Number {
+    value: loom::sync::atomic::AtomicU64,
+    /// Moved before each access. To tell which orders differ, loom compares an access with the last one
+    /// alone: a thread that looks at a number before it changes it would hide that another had looked.
+    turn: AtomicUsize,
+}
+
+impl Number {
+    fn new() -> Self {
+        Self {
+            value: loom::sync::atomic::AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
+        }
+    }
+}
 
 impl AtomicU64 {
-    fn made(&self) -> &loom::sync::atomic::AtomicU64 {
-        self.0.get_or_init(|| {
+    fn at_its_turn(&self) -> &loom::sync::atomic::AtomicU64 {
+        let number = self.0.get_or_init(|| {
             let stocked = STOCK.with_borrow_mut(Vec::pop);
-            stocked.unwrap_or_else(|| loom::sync::atomic::AtomicU64::new(0))
-        })
+            stocked.unwrap_or_else(Number::new)
+        });
+        // Relaxed: it orders nothing else.
+        number.turn.fetch_add(1, Ordering::Relaxed);
+        &number.value
     }
 
     pub(crate) fn load(&self, order: Ordering) -> u64 {
-        self.made().load(order)
+        self.at_its_turn().load(order)
     }
 
     pub(crate) fn store(&self, value: u64, order: Ordering) {
-        self.made().store(value, order);
+        self.at_its_turn().store(value, order);
     }
 
     pub(crate) fn compare_exchange(
@@ -46,19 +65,19 @@ impl AtomicU64 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64> {
-        self.made().compare_exchange(current, new, success, failure)
+        self.at_its_turn()
+            .compare_exchange(current, new, success, failure)
     }
 }
 
 thread_local! {
     /// All threads of a model are run by one thread.
-    static STOCK: RefCell<Vec<loom::sync::atomic::AtomicU64>> = const { RefCell::new(Vec::new()) };
+    static STOCK: RefCell<Vec<Number>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Makes that many numbers for the threads of a model, before there are any.
 pub(crate) fn stock(numbers: usize) {
-    let made = (0..numbers).map(|_| loom::sync::atomic::AtomicU64::new(0));
-    STOCK.set(made.collect());
+    STOCK.set((0..numbers).map(|_| Number::new()).collect());
 }
 
 /// A pointer that is replaced as a whole. Everything that was ever in it is kept, and what is read and

@@ -50,29 +50,23 @@ pub fn nobody_gets_the_verdict_on_another_text() {
     let texts = neighbors();
     let evicting = rivals();
     in_every_order(move || {
-        let [one, two] = evicting.clone();
         let seen = memory(&texts);
-        let threads = [
-            (one.clone(), Verdict::Write),
-            (two.clone(), Verdict::Session),
-        ];
-        let threads = threads.map(|(text, verdict)| {
-            let seen = Arc::clone(&seen);
-            thread::spawn(move || seen.put(&text, verdict))
+        let [one, two] = evicting.clone();
+        let writer = Arc::clone(&seen);
+        let writer = thread::spawn(move || {
+            writer.put(&one, Verdict::Write);
+            writer.put(&two, Verdict::Session);
         });
-        for text in [&one, &two].into_iter().chain(&texts) {
-            let own = match text {
-                text if *text == one => Verdict::Write,
-                text if *text == two => Verdict::Session,
-                _ => Verdict::Read,
-            };
+        let [one, two] = &evicting;
+        let own = [(one, Verdict::Write), (two, Verdict::Session)];
+        for (text, own) in own {
             let verdict = seen.get(text);
-            assert!(
-                verdict.is_none_or(|verdict| verdict == own),
-                "{verdict:?}, not {own:?}"
-            );
+            let is_own = verdict.is_none_or(|verdict| verdict == own);
+            assert!(is_own, "{verdict:?}, not {own:?}");
         }
-        threads.into_iter().for_each(end_of);
+        end_of(writer);
+        assert_eq!(seen.get(one), None, "it was evicted");
+        assert_eq!(seen.get(two), Some(Verdict::Session));
     });
 }
 
