@@ -49,7 +49,7 @@ const RULES: [(&str, Rule, &str); 9] = [
 type Rule = fn(&File) -> Vec<Breach>;
 
 /// Which of our crates a crate may import, and what it must not import whoever wrote it.
-const ARROWS: [Arrow; 6] = [
+const ARROWS: [Arrow; 7] = [
     Arrow {
         folder: "crates/lagwise-core/",
         imports: &[],
@@ -81,6 +81,12 @@ const ARROWS: [Arrow; 6] = [
         never: &[],
     },
     Arrow {
+        folder: "loom/",
+        imports: &["lagwise-core"],
+        in_tests: &["lagwise-loom"],
+        never: &[],
+    },
+    Arrow {
         folder: "xtask/",
         imports: &[],
         in_tests: &[],
@@ -96,7 +102,7 @@ struct Arrow {
 }
 
 /// Every crate of ours, as a manifest names it.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
@@ -111,6 +117,7 @@ const OURS: [&str; 15] = [
     "axum-notes",
     "tonic-notes",
     "lagwise-fuzz",
+    "lagwise-loom",
     "xtask",
 ];
 
@@ -637,6 +644,14 @@ fn the_router_does_not_know_of_its_command_line() {
 fn the_fuzzer_depends_on_the_core_alone() {
     let (rule, path) = ("manifest arrows", "fuzz/Cargo.toml");
     let core = "[dependencies]\nlagwise-core = { path = \"../crates/lagwise-core\" }\n";
+    check(rule, path, core, &[]);
+    check(rule, path, &format!("{core}lagwise = \"0.1\"\n"), &[3]);
+}
+
+#[test]
+fn the_models_depend_on_the_core_alone() {
+    let (rule, path) = ("manifest arrows", "loom/Cargo.toml");
+    let core = "[dependencies]\nreal-core = { package = \"lagwise-core\", path = \"../core\" }\n";
     check(rule, path, core, &[]);
     check(rule, path, &format!("{core}lagwise = \"0.1\"\n"), &[3]);
 }

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask demo | test | chaos | drill | fuzz | simulate | plant |
-//! bench`.
+//! The project's own commands: `cargo xtask demo | test | chaos | drill | fuzz | loom | simulate |
+//! plant | bench`.
 //!
 //! A fresh clone, Rust and a Debian machine are all that anyone needs: what else a command
 //! depends on, it looks for, installs where it may, and otherwise names with the way to get it.
@@ -24,6 +24,7 @@ mod console;
 mod failure;
 mod fuzz;
 mod invocation;
+mod loom;
 mod packages;
 mod plant;
 mod postgres;
@@ -106,6 +107,12 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Runs what threads share in every order that there is, and puts the laws of it to each.
+    Loom {
+        /// Only the laws whose names hold this.
+        #[arg(value_name = "LAW")]
+        law: Option<OsString>,
+    },
     /// Measures what a decision costs, and what routing by text does.
     #[command(disable_help_flag = true)]
     Bench {
@@ -127,6 +134,7 @@ fn main() -> ExitCode {
         Command::Fuzz { seconds, .. } => fuzz::explore(seconds),
         Command::Simulate { seed, minutes } => simulate::run(seed, minutes),
         Command::Plant { only } => plant::run(only.as_deref()),
+        Command::Loom { law } => loom::check(law),
         Command::Bench { .. } => bench(after_command(env::args_os())),
     };
     match outcome {

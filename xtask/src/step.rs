@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Doctests,
     /// The documentation has no broken link.
     Docs,
+    /// No order of threads breaks a law of what they share.
+    Loom,
     /// No invented statement breaks a law of the classifier.
     Fuzz,
     /// Licenses, advisories and duplicates among the dependencies.
@@ -43,13 +45,14 @@ pub(crate) enum Need {
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Format,
         Self::Lint,
         Self::Features,
         Self::Tests,
         Self::Doctests,
         Self::Docs,
+        Self::Loom,
         Self::Fuzz,
         Self::Dependencies,
     ];
@@ -62,6 +65,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Doctests => "doctests",
             Self::Docs => "docs",
+            Self::Loom => "loom",
             Self::Fuzz => "fuzz",
             Self::Dependencies => "dependencies",
         }
@@ -69,7 +73,7 @@ impl Step {
 
     pub(crate) fn needs(self) -> &'static [Need] {
         match self {
-            Self::Format | Self::Lint | Self::Features | Self::Docs => &[],
+            Self::Format | Self::Lint | Self::Features | Self::Docs | Self::Loom => &[],
             Self::Tests => &[Need::Postgres, Need::Redis, Need::Browser],
             Self::Doctests => &[Need::Postgres, Need::Redis],
             Self::Fuzz => &[Need::CxxCompiler],
@@ -81,8 +85,9 @@ impl Step {
         match self {
             Self::Format => vec![
                 Invocation::cargo(["fmt", "--all", "--check"]),
-                // A workspace of its own.
+                // Workspaces of their own.
                 Invocation::cargo(["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]),
+                Invocation::cargo(["fmt", "--manifest-path=loom/Cargo.toml", "--check"]),
             ],
             Self::Lint => vec![Invocation::cargo([
                 "clippy",
@@ -103,6 +108,7 @@ impl Step {
                 ])
                 .with_env("RUSTDOCFLAGS", "-D warnings"),
             ],
+            Self::Loom => vec![Invocation::cargo(["xtask", "loom"])],
             // As long as nobody minds; who changes the classifier runs it for longer.
             Self::Fuzz => vec![Invocation::cargo(["xtask", "fuzz", "--seconds=20"])],
             Self::Dependencies => vec![Invocation::cargo([

@@ -55,6 +55,7 @@ mod selection;
 mod session;
 mod snapshot;
 mod statement;
+mod sync;
 mod time;
 
 pub use backoff::Backoff;

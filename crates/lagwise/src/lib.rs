@@ -90,7 +90,6 @@ mod node;
 mod node_config;
 mod observe;
 mod options;
-mod pointer;
 mod publish;
 mod requests;
 mod route;
@@ -101,6 +100,7 @@ mod session;
 mod shared;
 mod statements;
 mod store;
+mod sync;
 mod token;
 #[cfg(feature = "tower")]
 pub mod tower;

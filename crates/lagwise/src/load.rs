@@ -4,11 +4,12 @@
 //! probes and of getting a connection: how long the caller holds a handle says nothing of the node.
 //! Reads that replay had to cancel count on top, for some seconds: who cancels one will cancel more.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lagwise_core::{Instant, PeakEwma};
+
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// The load of one node.
 #[derive(Debug)]
@@ -67,13 +68,13 @@ impl Load {
         };
     }
 
-    fn conflicts(&self) -> std::sync::MutexGuard<'_, Conflicts> {
+    fn conflicts(&self) -> MutexGuard<'_, Conflicts> {
         self.conflicts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn latency(&self) -> std::sync::MutexGuard<'_, PeakEwma> {
+    fn latency(&self) -> MutexGuard<'_, PeakEwma> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

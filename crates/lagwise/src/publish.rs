@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::pointer::{Pointer, Version, Versions};
+use crate::sync::{Pointer, Version, Versions};
 
 /// What is published at present.
 #[derive(Debug)]
@@ -38,6 +38,17 @@ impl<T> Published<T> {
     /// What is published at present.
     pub(crate) fn load(&self) -> Arc<T> {
         self.present.load_full()
+    }
+
+    /// Waits until what is published is as `look` wants it, and returns what that found.
+    pub(crate) async fn until<R>(&self, mut look: impl FnMut(&T) -> Option<R>) -> R {
+        let mut watcher = self.watch();
+        loop {
+            if let Some(found) = look(&self.load()) {
+                return found;
+            }
+            watcher.changed().await;
+        }
     }
 
     /// A watcher of what is published from now on.

@@ -12,6 +12,7 @@ mod outlook;
 mod reach;
 mod read;
 mod run;
+mod waiting;
 mod write;
 
 use std::sync::Arc;

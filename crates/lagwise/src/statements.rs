@@ -8,14 +8,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use lagwise_core::{Catalog, CatalogObject, Classification, Overrides, Verdict, Verdicts};
-
-use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::observe;
+use crate::sync::{Notify, Pointer};
 
 /// Where a statement goes that is run on a [`Router`](crate::Router) outside of any session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +42,7 @@ pub enum BoundStatements {
 
 /// What a router knows of statements.
 pub(crate) struct Statements {
-    knowledge: ArcSwap<Knowledge>,
+    knowledge: Pointer<Knowledge>,
     /// Texts that have been warned of.
     warned: Verdicts,
     refusals: Notify,
@@ -82,7 +80,7 @@ impl Statements {
     pub(crate) fn new(settings: Settings) -> Self {
         let catalog = Catalog::new([], &settings.overrides);
         Self {
-            knowledge: ArcSwap::from_pointee(Knowledge::of(catalog)),
+            knowledge: Pointer::from_pointee(Knowledge::of(catalog)),
             warned: memory(),
             refusals: Notify::new(),
             settings,

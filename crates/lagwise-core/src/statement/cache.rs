@@ -9,11 +9,11 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
 use super::Verdict;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A bounded, concurrent memory of verdicts by text.
 ///
@@ -91,7 +91,9 @@ impl Verdicts {
             let empty = line.iter().position(|word| held(word) & VERDICT == 0);
             let at = empty.unwrap_or_else(|| victim(hash));
             let Some(place) = line.get(at) else { break };
-            let before = held(place);
+            // A place that was empty is taken as such: by now another text may stand there, which
+            // must not give way while there is room.
+            let before = if empty.is_some() { 0 } else { held(place) };
             let placed = !of_this_text(before)
                 && place
                     .compare_exchange(before, word, Ordering::Relaxed, Ordering::Relaxed)

@@ -1,7 +1,6 @@
 //! The way to a node for a read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lagwise_core::{
@@ -14,6 +13,7 @@ use super::Caller;
 use super::deadline::{is_timed_out, passed, time_out, timed_out};
 use super::reach::{Fell, Tried};
 use super::run::{Failed, end_of, fallen_silent};
+use super::waiting::Waiting;
 use super::write::account;
 use crate::backend::{Backend, Fault};
 use crate::budget::Permit;
@@ -378,7 +378,8 @@ impl<'a, DB: Backend> Search<'a, DB> {
     ) {
         let Some(watcher) = watching else {
             *watching = Some(self.shared.published.watch());
-            self.place = Waiting::enter(self.shared);
+            let most = self.shared.policy().max_waiting;
+            self.place = Waiting::enter(&self.shared.waiting, most);
             if self.place.is_none() {
                 observe::crowded();
                 self.wait_until = now;
@@ -444,25 +445,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
             })
             .collect();
         Error::unavailable(named)
-    }
-}
-
-/// A place among the reads that wait.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl<'a> Waiting<'a> {
-    /// None where too many wait already: each waiting read holds what its request holds.
-    fn enter<DB: Backend>(shared: &'a Shared<DB>) -> Option<Self> {
-        // Relaxed: a count, ordered against nothing.
-        let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(&shared.waiting);
-        (before < shared.policy().max_waiting).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

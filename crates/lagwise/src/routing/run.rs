@@ -18,6 +18,7 @@ use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
 use crate::shared::Shared;
+use crate::view::View;
 
 /// Runs `work` on a node that meets the options; if that node fails, once more on another one.
 #[tracing::instrument(
@@ -134,18 +135,14 @@ pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight
     let Some(sight) = sight else {
         return std::future::pending().await;
     };
-    let mut published = shared.published.watch();
-    loop {
-        let snapshot = shared.published.load();
+    let ended = |snapshot: &View<DB>| {
         let runs_on = snapshot.node(sight.node).is_some_and(|node| {
             node.incarnation == sight.incarnation
                 && node.membership.cause() != Some(Cause::Unreachable)
         });
-        if !runs_on {
-            return;
-        }
-        published.changed().await;
-    }
+        (!runs_on).then_some(())
+    };
+    shared.published.until(ended).await;
 }
 
 pub(crate) fn fallen_silent() -> sqlx::Error {

@@ -4,15 +4,15 @@
 //! instructions and never across a wait.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lagwise_core::{Floor, Reached, Sight, Snapshot, Timeline};
-use tokio::sync::Notify;
 
 use crate::clock;
 use crate::observe;
 use crate::routing::{Confirmed, Shows};
+use crate::sync::{Mutex, MutexGuard, Notify};
 
 /// A session's state, shared by its handles.
 #[derive(Debug, Default)]
