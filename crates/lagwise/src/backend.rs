@@ -63,6 +63,11 @@ pub(crate) mod sealed {
             known: &'c mut Option<Identity>,
         ) -> BoxFuture<'c, Result<Reading, sqlx::Error>>;
 
+        /// Asks where a node stands on a connection that others use as well: prepares nothing there.
+        fn ask_once(
+            connection: &mut Self::Connection,
+        ) -> BoxFuture<'_, Result<Reading, sqlx::Error>>;
+
         /// How the monitor connects where the application connects with `options`: under a name of
         /// its own, and so that the server gives up on a probe when the monitor does.
         fn monitor_options(

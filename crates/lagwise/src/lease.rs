@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::Instant;
+use lagwise_core::{Instant, Role};
 use sqlx::Connection as _;
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
 
@@ -18,13 +18,18 @@ use crate::backend::Backend;
 use crate::clock;
 use crate::load::{InFlight, Load};
 use crate::node::Node;
+use crate::tenure::Tenure;
 
 /// A connection of a node, on loan.
 #[derive(Debug)]
 pub(crate) struct Lease<DB: Backend> {
-    connection: PoolConnection<DB>,
+    /// None only while it is being dropped.
+    connection: Option<PoolConnection<DB>>,
     /// Since when this is known to be one and the same connection.
     connected_by: Instant,
+    /// Whether it is known where the connection leads. If not, it is not given back: the next one to
+    /// borrow it would take its age for a proof.
+    vouched: bool,
     in_flight: InFlight,
 }
 
@@ -51,11 +56,14 @@ impl<DB: Backend> Lease<DB> {
             node.load.observe(now, now.since(asked));
         }
         let (connection, age) = outcome?;
+        node.load.grant(now);
         // The pool took the age before now: the connection was there at least this long ago.
         let connected_by = age.map_or(now, |age| now.before(age));
         Ok(Self {
-            connection,
+            connection: Some(connection),
             connected_by,
+            // Only those that were vouched for are given back.
+            vouched: age.is_some(),
             in_flight,
         })
     }
@@ -65,30 +73,55 @@ impl<DB: Backend> Lease<DB> {
         self.connected_by
     }
 
+    /// The connection was asked, and leads where it should.
+    pub(crate) const fn vouch(&mut self) {
+        self.vouched = true;
+    }
+
     /// Cuts the connection instead of giving it back: to take leave of a server that says nothing
     /// would wait for it, and hold its place in the pool.
-    pub(crate) fn discard(self) {
-        drop(self.connection.detach());
+    pub(crate) fn discard(mut self) {
+        self.cut();
+    }
+
+    fn cut(&mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 
     /// Gives up the loan's parts: whoever takes them keeps the place in flight as long as the
     /// connection.
-    pub(crate) fn into_parts(self) -> (PoolConnection<DB>, InFlight) {
-        (self.connection, self.in_flight)
+    #[expect(clippy::expect_used, reason = "it is taken here and by what drops it")]
+    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, InFlight) {
+        let connection = self.connection.take().expect("a lease has its connection");
+        (connection, self.in_flight.again())
+    }
+}
+
+impl<DB: Backend> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        if !self.vouched {
+            self.cut();
+        }
     }
 }
 
 impl<DB: Backend> Deref for Lease<DB> {
     type Target = DB::Connection;
 
+    #[expect(clippy::expect_used, reason = "it is taken by what drops the lease")]
     fn deref(&self) -> &DB::Connection {
-        &self.connection
+        self.connection
+            .as_ref()
+            .expect("a lease has its connection")
     }
 }
 
 impl<DB: Backend> DerefMut for Lease<DB> {
+    #[expect(clippy::expect_used, reason = "it is taken by what drops the lease")]
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.connection
+        self.connection
+            .as_mut()
+            .expect("a lease has its connection")
     }
 }
 
@@ -114,30 +147,37 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Makes a pool tell each lease how old its connection is, and ping only connections that were idle
-/// for so long that something between may have dropped them.
-pub(crate) fn attentive<DB: Backend>(options: PoolOptions<DB>) -> PoolOptions<DB> {
+/// Makes a pool tell each lease how old its connection is, hand out none that was opened under another
+/// server, and open none that nobody asked for: it would get old before anybody knows where it leads.
+/// Of a replica's, only connections are pinged that were idle for so long that something between may have
+/// dropped them; a primary's are tested as they are set to be.
+pub(crate) fn attentive<DB: Backend>(
+    options: PoolOptions<DB>,
+    role: Role,
+    tenure: &Arc<Tenure>,
+) -> PoolOptions<DB> {
+    let tenure = Arc::clone(tenure);
+    let is_replica = role == Role::Replica;
+    let options = if is_replica {
+        options.test_before_acquire(false)
+    } else {
+        options
+    };
     options
-        .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
+        .min_connections(0)
+        .before_acquire(move |connection, metadata| {
+            let is_covered = tenure.covers(clock::now().before(metadata.age));
             Box::pin(async move {
+                if !is_covered {
+                    return Ok(false);
+                }
                 note_age(metadata.age);
-                if is_stale(&metadata) {
+                if is_replica && is_stale(&metadata) {
                     connection.ping().await?;
                 }
                 Ok(true)
             })
         })
-}
-
-/// Makes a pool tell each lease how old its connection is, and leaves its tests as they are.
-pub(crate) fn telling_age<DB: Backend>(options: PoolOptions<DB>) -> PoolOptions<DB> {
-    options.before_acquire(|_, metadata| {
-        Box::pin(async move {
-            note_age(metadata.age);
-            Ok(true)
-        })
-    })
 }
 
 /// Outside a lease nobody asks for the age, and there is nowhere to put it.

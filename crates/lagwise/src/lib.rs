@@ -101,6 +101,7 @@ mod shared;
 mod statements;
 mod store;
 mod sync;
+mod tenure;
 mod token;
 #[cfg(feature = "tower")]
 pub mod tower;

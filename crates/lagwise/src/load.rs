@@ -15,6 +15,8 @@ use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 #[derive(Debug)]
 pub(crate) struct Load {
     in_flight: AtomicU32,
+    /// When a lease was last granted.
+    granted: Mutex<Instant>,
     latency: Mutex<PeakEwma>,
     conflicts: Mutex<Conflicts>,
 }
@@ -23,6 +25,7 @@ impl Load {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
+            granted: Mutex::new(now),
             latency: Mutex::new(PeakEwma::new(now, UNKNOWN, DECAY)),
             conflicts: Mutex::new(Conflicts {
                 lately: 0,
@@ -44,6 +47,20 @@ impl Load {
     /// How many leases are out.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A lease was granted.
+    pub(crate) fn grant(&self, now: Instant) {
+        *self.granted() = now;
+    }
+
+    /// Whether a lease was granted of late: who waits for one then waits for its turn, not for the node.
+    pub(crate) fn grants(&self, now: Instant, of_late: Duration) -> bool {
+        now.since(*self.granted()) < of_late
+    }
+
+    fn granted(&self) -> MutexGuard<'_, Instant> {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accounts for a round trip.
@@ -99,6 +116,11 @@ impl Conflicts {
 pub(crate) struct InFlight(Arc<Load>);
 
 impl InFlight {
+    /// Another place for what goes on with the connection when this one ends.
+    pub(crate) fn again(&self) -> Self {
+        Self::enter(&self.0)
+    }
+
     pub(crate) fn enter(load: &Arc<Load>) -> Self {
         // Relaxed: a count to compare by, which nothing else is ordered against.
         load.in_flight.fetch_add(1, Ordering::Relaxed);

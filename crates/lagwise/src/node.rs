@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lagwise_core::{Instant, NodeId, NodeSpec};
@@ -13,7 +13,7 @@ use crate::backend::sealed::ConnectOptions;
 use crate::clock;
 use crate::lease::Lease;
 use crate::load::Load;
-use crate::monitor::Tasks;
+use crate::tenure::Tenure;
 
 /// A node and the way to it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Node<DB: Backend> {
     pub(crate) owned: bool,
     /// The text that the application gave as its address, where it gave one.
     pub(crate) address: Address,
+    /// Which server is known to answer here.
+    pub(crate) tenure: Arc<Tenure>,
     /// Whether a connection is being opened that nobody waits for.
     pub(crate) opening: Arc<AtomicBool>,
 }
@@ -55,22 +57,6 @@ impl<DB: Backend> Node<DB> {
     /// Borrows a connection.
     pub(crate) async fn lease(&self) -> Result<Lease<DB>, sqlx::Error> {
         Lease::acquire(self).await
-    }
-
-    /// Goes on opening a connection for whoever comes next: where that takes longer than reads wait, none
-    /// of them would ever see the end of it.
-    pub(crate) fn open_ahead(&self, tasks: &Tasks) {
-        // Relaxed: one task more or less makes no difference.
-        if self.opening.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (pool, opening) = (self.pool.clone(), Arc::clone(&self.opening));
-        tasks.spawn(async move {
-            if let Err(error) = pool.acquire().await {
-                tracing::trace!(%error, "no connection could be opened ahead");
-            }
-            opening.store(false, Ordering::Relaxed);
-        });
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

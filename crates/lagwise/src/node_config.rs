@@ -14,9 +14,10 @@ use sqlx::pool::PoolOptions;
 use crate::backend::Backend;
 use crate::backend::sealed::ConnectOptions;
 use crate::clock;
-use crate::lease::{attentive, telling_age};
+use crate::lease::attentive;
 use crate::load::Load;
 use crate::node::{Address, Node};
+use crate::tenure::Tenure;
 use crate::view::Roster;
 
 /// One node of a router: where it is, and how it is to be treated.
@@ -115,8 +116,8 @@ impl<DB: Backend> NodeConfig<DB> {
     }
 
     /// The settings of its pool. Unless set, those of the driver, with an `acquire_timeout` of 1 s on
-    /// replicas and 5 s on the primary. Their `before_acquire`, and a replica's
-    /// `test_before_acquire`, are set by the router: what each connection needs belongs into
+    /// replicas and 5 s on the primary. Their `before_acquire` and `min_connections`,
+    /// and a replica's `test_before_acquire`, are set by the router: what each connection needs belongs into
     /// `after_connect`.
     #[must_use]
     pub fn pool_options(mut self, options: PoolOptions<DB>) -> Self {
@@ -247,7 +248,8 @@ fn connect_node<DB: Backend>(
              server, so give the primary's own address"
         ));
     }
-    let pool_options = pool_options(role, config.pool);
+    let tenure = Arc::default();
+    let pool_options = pool_options(role, config.pool, &tenure);
     let address = Address::new(match &config.source {
         Source::Url(url) => Some(url.clone()),
         Source::Options(_) | Source::Pool(_) => None,
@@ -268,19 +270,19 @@ fn connect_node<DB: Backend>(
         pool,
         owned,
         address,
+        tenure,
         opening: Arc::default(),
     })
 }
 
 /// A replica that does not answer is out by the monitor's word, so reads wait for it only briefly.
 /// A write cannot be tried again, so the primary's connections are tested as the driver does.
-fn pool_options<DB: Backend>(role: Role, given: Option<PoolOptions<DB>>) -> PoolOptions<DB> {
-    match (role, given) {
-        (Role::Replica, Some(options)) => attentive(options),
-        (Role::Replica, None) => {
-            attentive(PoolOptions::new().acquire_timeout(Duration::from_secs(1)))
-        }
-        (_, Some(options)) => telling_age(options),
-        (_, None) => telling_age(PoolOptions::new().acquire_timeout(Duration::from_secs(5))),
-    }
+fn pool_options<DB: Backend>(
+    role: Role,
+    given: Option<PoolOptions<DB>>,
+    tenure: &Arc<Tenure>,
+) -> PoolOptions<DB> {
+    let seconds = if role == Role::Replica { 1 } else { 5 };
+    let patient = || PoolOptions::new().acquire_timeout(Duration::from_secs(seconds));
+    attentive(given.unwrap_or_else(patient), role, tenure)
 }

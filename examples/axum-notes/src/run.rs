@@ -73,6 +73,8 @@ async fn serve(
         .poll_interval((config.max_lag / 4).min(POLL))
         .max_lag(config.max_lag)
         .keys(keys)
+        // Whoever waits for a primary hears that there is none before the request's time is up.
+        .policy(|policy| policy.write_wait = service::PATIENCE)
         .connect_lazy()?;
     let app = service::app(db.clone())?;
     let socket = TcpListener::bind(config.listen).await?;

@@ -28,6 +28,9 @@ const LONGEST: usize = 64 * 1024;
 /// How long a request may take, from its first handler to its answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// How long a write that was not sent waits for a primary.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Says that a part of what a session wrote may be gone with a primary that was lost.
 const LOST: HeaderName = HeaderName::from_static("x-lagwise-lost");
 

@@ -30,6 +30,7 @@ mod own_writes;
 mod panic;
 mod redis_store;
 mod refusals;
+mod repointed;
 mod retry;
 mod roles;
 mod rotation;

@@ -115,7 +115,8 @@ async fn no_password_is_in_what_is_printed_or_traced_of_a_router_in_trouble() ->
         )
         .replica(NodeConfig::pool(pool).name("r2"));
     clean("Debug of a builder", &format!("{builder:#?}"));
-    let router = cluster::settle(builder, 2).await?;
+    let impatient = |policy: &mut lagwise::Policy| policy.write_wait = Duration::from_millis(200);
+    let router = cluster::settle(builder.policy(impatient), 2).await?;
     clean("Debug of a router", &format!("{router:?} {router:#?}"));
     let session = router.session();
     clean("Debug of a session", &format!("{session:?} {session:#?}"));

@@ -1,3 +1,5 @@
+//! Who may fall back to the primary, when, and in what order, on a clock of the test's own.
+
 use std::collections::VecDeque;
 use std::vec::Vec;
 

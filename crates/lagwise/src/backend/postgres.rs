@@ -18,7 +18,7 @@ use lagwise_core::{
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgStatement, PgTypeInfo,
 };
-use sqlx::{Describe, Executor as _, Postgres, Row as _, SqlStr};
+use sqlx::{Describe, Executor as _, FromRow, Postgres, Row as _, SqlStr};
 
 use super::sealed::Translate;
 use super::{Backend, Fault, Identity, Reading};
@@ -43,6 +43,15 @@ impl Translate for Postgres {
                 Err(error) if code_of(&error) == Some("55000") => ask(connection, identity).await,
                 answer => answer,
             }
+        })
+    }
+
+    fn ask_once(connection: &mut PgConnection) -> BoxFuture<'_, Result<Reading, sqlx::Error>> {
+        Box::pin(async move {
+            let row = connection.fetch_one(sqlx::raw_sql(IDENTITY)).await?;
+            let identity = identity(FromRow::from_row(&row)?)?;
+            let row = connection.fetch_one(sqlx::raw_sql(STANDING)).await?;
+            reading(FromRow::from_row(&row)?, identity)
         })
     }
 
@@ -176,8 +185,10 @@ fn code_of(error: &sqlx::Error) -> Option<&str> {
 
 /// Reads the control file once: that is too much for every probe.
 async fn identify(connection: &mut PgConnection) -> Result<Identity, sqlx::Error> {
-    let (system, segment, page): (i64, i64, i64) =
-        sqlx::query_as(IDENTITY).fetch_one(connection).await?;
+    identity(sqlx::query_as(IDENTITY).fetch_one(connection).await?)
+}
+
+fn identity((system, segment, page): (i64, i64, i64)) -> Result<Identity, sqlx::Error> {
     let size = |bytes: i64| u64::try_from(bytes).map_err(garbled);
     let wal = WalGeometry::new(size(segment)?, size(page)?).map_err(garbled)?;
     Ok(Identity {
@@ -187,7 +198,13 @@ async fn identify(connection: &mut PgConnection) -> Result<Identity, sqlx::Error
 }
 
 async fn ask(connection: &mut PgConnection, identity: Identity) -> Result<Reading, sqlx::Error> {
-    let answer: Answer = sqlx::query_as(STANDING).fetch_one(connection).await?;
+    reading(
+        sqlx::query_as(STANDING).fetch_one(connection).await?,
+        identity,
+    )
+}
+
+fn reading(answer: Answer, identity: Identity) -> Result<Reading, sqlx::Error> {
     let (in_recovery, lsn, timeline, pause, read_only, started, xmax, in_progress) = answer;
     let lsn: Option<Lsn> = lsn.map(|text| text.parse()).transpose().map_err(garbled)?;
     let standing = if in_recovery {

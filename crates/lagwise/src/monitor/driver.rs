@@ -69,7 +69,11 @@ impl<DB: Backend> Driver<DB> {
         let node = outcome.node.id;
         let random = &mut || fastrand::u64(..);
         match outcome.result {
-            Ok(observed) => self.machine.handle_observation(now, node, observed, random),
+            Ok(observed) => {
+                // First of all: what follows may send reads there.
+                outcome.node.tenure.observe(now, observed.started);
+                self.machine.handle_observation(now, node, observed, random);
+            }
             Err(failure) => self.machine.handle_failure(now, node, failure, random),
         }
         self.publish();

@@ -73,6 +73,9 @@ impl<DB: Backend> Prober<DB> {
     }
 
     async fn probe(&mut self) -> Result<Observation, ProbeFailure> {
+        if self.node.tenure.take_doubt() {
+            self.line = None;
+        }
         let connected = self.line.is_some();
         let began = clock::now();
         let timeout = self.published.load().policy.probe_timeout;

@@ -30,16 +30,17 @@ pub(super) async fn confirm_primary<DB: Backend>(
         return Ok(());
     }
     // A server that hangs says nothing, and must not be waited for.
-    let mut unknown = None;
-    let asked = DB::probe(&mut leased.lease, &mut unknown);
+    let asked = DB::ask_once(&mut leased.lease);
     let timeout = shared.policy().probe_timeout;
     let reading = tokio::time::timeout(timeout, asked)
         .await
         .unwrap_or_else(|_| Err(fallen_silent()))
         .map_err(Denied::Failed)?;
     if is_primary(shared, &reading) {
+        leased.lease.vouch();
         Ok(())
     } else {
+        leased.node.tenure.doubt();
         Err(Denied::Deposed)
     }
 }

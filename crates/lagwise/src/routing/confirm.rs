@@ -73,6 +73,7 @@ pub(super) async fn confirm<DB: Backend>(
     }
     let view = snapshot.node(candidate.node).ok_or(Doubt::Changed)?;
     if view.spec.balanced {
+        leased.lease.vouch();
         return recheck_assumed(&snapshot, candidate.node, &requirement, clock::now())
             .map(|assumed| Confirmed {
                 sight: view.sight(),
@@ -93,6 +94,22 @@ pub(super) async fn confirm<DB: Backend>(
         .map_err(|_| Doubt::Behind)
 }
 
+/// Asks a connection that nobody waits for where it leads. It is given back only if that is where its
+/// node is known to be.
+pub(super) async fn vouch<DB: Backend>(shared: &Shared<DB>, leased: &mut Leased<DB>) {
+    let timeout = shared.policy().probe_timeout;
+    let asked = tokio::time::timeout(timeout, DB::ask_once(&mut leased.lease)).await;
+    let snapshot = shared.published.load();
+    let view = snapshot.node(leased.node.id);
+    let (Ok(Ok(reading)), Some(view)) = (asked, view) else {
+        return;
+    };
+    let is_same = snapshot.system == Some(reading.system) && view.started == Some(reading.started);
+    if is_same || view.spec.balanced {
+        leased.lease.vouch();
+    }
+}
+
 /// Confirms a connection by what it says itself.
 async fn confirm_fresh<DB: Backend>(
     shared: &Shared<DB>,
@@ -101,8 +118,7 @@ async fn confirm_fresh<DB: Backend>(
     requirement: Requirement,
 ) -> Result<Confirmed, Doubt> {
     // A server that hangs says nothing, and must not be waited for.
-    let mut unknown = None;
-    let asked = DB::probe(&mut leased.lease, &mut unknown);
+    let asked = DB::ask_once(&mut leased.lease);
     let reading = tokio::time::timeout(shared.policy().probe_timeout, asked)
         .await
         .unwrap_or_else(|_| Err(fallen_silent()))
@@ -121,8 +137,12 @@ async fn confirm_fresh<DB: Backend>(
             paused: false,
             follows,
         } if same_server && follows.is_none_or(|on| snapshot.timeline == Some(on)) => replay,
-        Standing::Replica { .. } | Standing::Primary { .. } => return Err(Doubt::Changed),
+        Standing::Replica { .. } | Standing::Primary { .. } => {
+            leased.node.tenure.doubt();
+            return Err(Doubt::Changed);
+        }
     };
+    leased.lease.vouch();
     let now = clock::now();
     // The rotation's word does not count for a fresh connection, so its limit is checked here. What
     // the node was chosen for, as old as that has become, is enough.

@@ -8,10 +8,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
 
-use super::confirm::{Confirmed, Doubt, confirm};
+use super::confirm::{Confirmed, Doubt, confirm, vouch};
 use super::deadline::{passed, time_out, timed_out};
 use super::read::{Decision, Search};
 use super::run::{Failed, end_of, fallen_silent};
@@ -25,6 +26,7 @@ use crate::lease::{Lease, Leased};
 use crate::monitor::Command;
 use crate::node::Node;
 use crate::observe;
+use crate::shared::Shared;
 
 /// What became of an attempt at a replica.
 pub(super) enum Tried<DB: Backend> {
@@ -110,7 +112,7 @@ impl<DB: Backend> Search<'_, DB> {
             () = end_of(shared, Some(sight)) => Err(fallen_silent()),
             () = self.out_of_patience(node) => {
                 // The next read may find the connection open.
-                node.open_ahead(&shared.tasks);
+                open_ahead(shared, node);
                 Err(slow())
             }
             () = passed(deadline) => Err(timed_out()),
@@ -122,7 +124,8 @@ impl<DB: Backend> Search<'_, DB> {
         let patience = self.shared().policy().acquire_patience;
         loop {
             tokio::time::sleep(patience).await;
-            if self.has_elsewhere(node).await {
+            // Where others get their connections, this read only waits for its turn.
+            if !node.load.grants(clock::now(), patience) && self.has_elsewhere(node).await {
                 return;
             }
         }
@@ -284,6 +287,26 @@ impl<DB: Backend> Search<'_, DB> {
             .node(candidate.node)
             .map(lagwise_core::NodeView::sight)
     }
+}
+
+/// Goes on opening a connection for whoever comes next: where that takes longer than reads wait, none
+/// of them would ever see the end of it.
+fn open_ahead<DB: Backend>(shared: &Arc<Shared<DB>>, node: &Arc<Node<DB>>) {
+    // Relaxed: one task more or less makes no difference.
+    if node.opening.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let (ours, node) = (Arc::clone(shared), Arc::clone(node));
+    shared.tasks.spawn(async move {
+        match node.lease().await {
+            Ok(lease) => {
+                let node = Arc::clone(&node);
+                vouch(&ours, &mut Leased { node, lease }).await;
+            }
+            Err(error) => tracing::trace!(%error, "no connection could be opened ahead"),
+        }
+        node.opening.store(false, Ordering::Relaxed);
+    });
 }
 
 /// Whether a read goes to the primary for want of a replica, which its budget must allow.

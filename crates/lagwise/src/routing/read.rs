@@ -151,6 +151,9 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let mut watcher: Option<Watcher> = None;
         loop {
             self.admit()?;
+            if self.shared.tasks.is_closed() {
+                return Err(Error::closed());
+            }
             let snapshot = self.shared.published.load();
             let now = clock::now();
             if now >= self.deadline {
@@ -249,12 +252,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
         }
         match (fault, &self.last_error) {
             // No replica will do: the rest of the search ends at the primary.
-            (Fault::Busy | Fault::Conflict, Some(_)) if self.unsent => self.exclude_everybody(),
-            (Fault::ReplicaRefuses, None) | (Fault::Node, Some(_)) => self.exclude_everybody(),
+            (Fault::Busy, Some(_)) if self.unsent => self.exclude_everybody(),
+            // So it does where replay cancels it twice: who replays the same log cancels the same reads.
+            (Fault::ReplicaRefuses, None) | (Fault::Node | Fault::Conflict, Some(_)) => {
+                self.exclude_everybody();
+            }
             (Fault::Node | Fault::Busy | Fault::Conflict, None) => self.failed.extend(tried),
             (Fault::Statement, None)
-            | (Fault::ReplicaRefuses | Fault::Busy | Fault::Conflict | Fault::Statement, Some(_)) =>
-            {
+            | (Fault::ReplicaRefuses | Fault::Busy | Fault::Statement, Some(_)) => {
                 return Err(error);
             }
         }
