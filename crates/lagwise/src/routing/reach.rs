@@ -13,7 +13,9 @@ use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
 
 use super::confirm::{Confirmed, Doubt, confirm};
 use super::deadline::{passed, time_out, timed_out};
-use super::read::{Decision, Search};
+use super::decide::Decision;
+use super::dry::Foreseen;
+use super::read::Search;
 use super::run::{Failed, end_of, fallen_silent};
 use super::write::{await_primary, connect_primary};
 use crate::backend::Backend;
@@ -235,7 +237,7 @@ impl<DB: Backend> Search<'_, DB> {
     }
 
     /// Until when a primary is waited for.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         let patience = self.shared().policy().write_wait;
         clock::now().after(patience).min(self.deadline())
     }
@@ -246,7 +248,7 @@ impl<DB: Backend> Search<'_, DB> {
         left.is_some()
     }
 
-    async fn on_primary(
+    pub(super) async fn on_primary(
         &mut self,
         floor: Floor,
         reason: Reason,
@@ -267,8 +269,10 @@ impl<DB: Backend> Search<'_, DB> {
             () = passed(self.deadline()) => return Err(time_out()),
         };
         self.add_wait(waited);
+        let wanted_replica = is_fallback(reason) || reason == Reason::DryRun;
+        let shadow = self.foreseen.as_mut().and_then(Foreseen::shadow);
         let read = self.session();
-        let read = read.map(|session| session.open_primary_read(is_fallback(reason)));
+        let read = read.map(|session| session.open_primary_read(wanted_replica, shadow));
         let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
         Ok(ReadConnection::on_primary(
             leased.lease,
@@ -288,7 +292,7 @@ impl<DB: Backend> Search<'_, DB> {
 
 /// Whether a read goes to the primary for want of a replica, which its budget must allow.
 const fn is_fallback(reason: Reason) -> bool {
-    !matches!(reason, Reason::Asked | Reason::NoReplica)
+    !matches!(reason, Reason::Asked | Reason::DryRun | Reason::NoReplica)
 }
 
 fn slow() -> sqlx::Error {

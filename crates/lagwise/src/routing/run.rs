@@ -25,7 +25,7 @@ use crate::shared::Shared;
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn run_read<DB, T, F>(
     caller: Caller<'_, DB>,
@@ -61,7 +61,7 @@ pub(crate) enum Ran<T> {
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn run_statement<DB, T, F>(
     caller: Caller<'_, DB>,
