@@ -81,25 +81,26 @@ impl<DB: Backend> Search<'_, DB> {
 
     fn foresee(&self) -> Foreseen {
         loop {
-            let (view, now) = (self.shared().published.load(), clock::now());
-            let session = self.session();
-            let floor = session.map(|session| session.shadow_floor(&view));
-            let floor = floor.unwrap_or_default();
-            let decision = self.decide(&view, floor, now);
-            let (route, fate) = self.told(&view, floor, now, decision);
-            let shadow = match (session, fate) {
-                (None, _) | (_, Fate::Unread) => None,
-                (Some(session), Fate::Primary) => Some(session.open_shadow_primary_read()),
-                (Some(session), Fate::Replica(confirmed)) => {
-                    let Some(read) = session.open_shadow_read(confirmed) else {
-                        // The session has moved on since its floor was looked at.
-                        continue;
-                    };
-                    Some(read)
-                }
-            };
-            return Foreseen { route, shadow };
+            if let Some(foreseen) = self.foresee_now() {
+                return foreseen;
+            }
         }
+    }
+
+    /// None if the session has moved on since its floor was looked at.
+    fn foresee_now(&self) -> Option<Foreseen> {
+        let (view, now) = (self.shared().published.load(), clock::now());
+        let session = self.session();
+        let floor = session.map(|session| session.shadow_floor(&view));
+        let floor = floor.unwrap_or_default();
+        let decision = self.decide(&view, floor, now);
+        let (route, fate) = self.told(&view, floor, now, &decision);
+        let shadow = match (session, fate) {
+            (None, _) | (_, Fate::Unread) => None,
+            (Some(session), Fate::Primary) => Some(session.open_shadow_primary_read()),
+            (Some(session), Fate::Replica(confirmed)) => Some(session.open_shadow_read(confirmed)?),
+        };
+        Some(Foreseen { route, shadow })
     }
 
     fn told(
@@ -107,9 +108,9 @@ impl<DB: Backend> Search<'_, DB> {
         snapshot: &Snapshot,
         floor: Floor,
         now: Instant,
-        decision: Decision,
+        decision: &Decision,
     ) -> (DryRoute, Fate) {
-        match decision {
+        match *decision {
             Decision::Refuse(_) => (DryRoute::Refused, Fate::Unread),
             Decision::Primary(reason) => {
                 let node = snapshot.primary.and_then(|id| snapshot.node(id)).map(name);
