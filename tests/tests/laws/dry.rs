@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lagwise::{
     Budget, Cause, Consistency, DryRoute, Fallback, Hedge, JobOptions, PgRouter, PgSession,
-    ReadOptions, Reason, Role, Route, RouterBuilder, Within,
+    ReadConnection, ReadOptions, Reason, Role, Route, RouterBuilder, Within,
 };
 use lagwise_testkit::{Cluster, Node};
 use lagwise_tests::Outcome;
@@ -91,8 +91,6 @@ async fn nothing_is_read_on_a_replica_and_every_read_is_told_of() -> Outcome {
     assert_eq!(would(&[]), reads, "each read is told of once");
     let eligible = would(&[("role", "replica"), ("reason", "eligible")]);
     assert_eq!(eligible, reads, "nothing was written");
-    let share = ["r1", "r2"].map(|node| would(&[("node", node)]));
-    assert!(share.iter().all(|reads| *reads > 0), "{share:?}");
     let went = |labels: &[(&str, &str)]| counters.sum("lagwise_routes_total", labels);
     assert_eq!(went(&[("role", "replica")]), 0);
     assert_eq!(went(&[("node", "p"), ("reason", "dry_run")]), reads);
@@ -105,6 +103,26 @@ async fn nothing_is_read_on_a_replica_and_every_read_is_told_of() -> Outcome {
     }
     assert!(connections(cluster.primary()).await? > 0);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_under_way_on_one_replica_would_send_others_to_the_next() -> Outcome {
+    let cluster = start(2, REGISTERS).await?;
+    let router = settle(dry(&cluster), 2).await?;
+    // One slow answer makes a replica dearer for a second, but not dearer than any number of reads.
+    let spread = async || {
+        let mut held = Vec::new();
+        for _ in 0..12 {
+            held.push(router.read().await?);
+        }
+        let on = |name| {
+            let there =
+                |node: &&ReadConnection<Postgres>| replica(told(node.route())) == Some(name);
+            held.iter().filter(there).count()
+        };
+        Ok(on("r1") == 6 && on("r2") == 6)
+    };
+    until("the reads would be spread", PATIENCE, spread).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,7 +221,6 @@ async fn a_session_that_reads_would_stay_on_its_replica() -> Outcome {
         chosen.extend(replica(told(&first)).map(str::to_owned));
     }
     assert_eq!(chosen.len(), 20, "every session would have found a replica");
-    assert!(chosen.iter().any(|node| node == "r1") && chosen.iter().any(|node| node == "r2"));
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::backend::Backend;
 use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
+use crate::load::Imagined;
 use crate::observe;
 use crate::route::DryRoute;
 use crate::session::ShadowRead;
@@ -30,6 +31,7 @@ use crate::session::ShadowRead;
 pub(super) struct Foreseen {
     route: DryRoute,
     shadow: Option<ShadowRead>,
+    load: Option<Imagined>,
 }
 
 /// What becomes of the read in the session's shadow.
@@ -48,6 +50,11 @@ impl Foreseen {
     /// The read in the session's shadow, to end when the real one does.
     pub(super) const fn shadow(&mut self) -> Option<ShadowRead> {
         self.shadow.take()
+    }
+
+    /// The read on the replica that it does not run on, to end when the real one does.
+    pub(super) const fn load(&mut self) -> Option<Imagined> {
+        self.load.take()
     }
 
     /// Why the read goes to the primary in fact.
@@ -95,12 +102,21 @@ impl<DB: Backend> Search<'_, DB> {
         let floor = floor.unwrap_or_default();
         let decision = self.decide(&view, floor, now);
         let (route, fate) = self.told(&view, floor, now, &decision);
+        let load = match fate {
+            Fate::Replica(Confirmed { sight, .. }) => view.roster.get(sight.node),
+            Fate::Primary | Fate::Unread => None,
+        };
+        let load = load.map(|node| Imagined::enter(&node.load));
         let shadow = match (session, fate) {
             (None, _) | (_, Fate::Unread) => None,
             (Some(session), Fate::Primary) => Some(session.open_shadow_primary_read()),
             (Some(session), Fate::Replica(confirmed)) => Some(session.open_shadow_read(confirmed)?),
         };
-        Some(Foreseen { route, shadow })
+        Some(Foreseen {
+            route,
+            shadow,
+            load,
+        })
     }
 
     fn told(

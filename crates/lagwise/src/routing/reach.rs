@@ -271,6 +271,7 @@ impl<DB: Backend> Search<'_, DB> {
         self.add_wait(waited);
         let wanted_replica = is_fallback(reason) || reason == Reason::DryRun;
         let shadow = self.foreseen.as_mut().and_then(Foreseen::shadow);
+        let load = self.foreseen.as_mut().and_then(Foreseen::load);
         let read = self.session();
         let read = read.map(|session| session.open_primary_read(wanted_replica, shadow));
         let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
@@ -279,6 +280,7 @@ impl<DB: Backend> Search<'_, DB> {
             route,
             read,
             permit,
+            load,
         ))
     }
 
