@@ -54,6 +54,14 @@ async fn connections(node: &Node) -> Outcome<i64> {
     Ok(number(&mut lagwise_tests::cluster::connect(node).await?, count).await?)
 }
 
+/// Writes until it is dropped.
+async fn keep_writing(router: PgRouter) -> Outcome {
+    loop {
+        write(&router.session(), 1).await?;
+        tokio::time::sleep(POLL / 4).await;
+    }
+}
+
 /// Reads in every way there is, and says in how many.
 async fn read_in_every_way(router: &PgRouter) -> Outcome<u64> {
     let session = router.session();
@@ -129,15 +137,7 @@ async fn what_would_be_under_way_on_one_replica_would_send_others_to_the_next() 
 async fn a_replica_that_lags_is_told_to_be_stale_and_then_to_get_nothing() -> Outcome {
     let cluster = start(2, REGISTERS).await?;
     let router = settle(dry(&cluster).max_lag(MAX_LAG), 2).await?;
-    let busy = {
-        let writer = router.clone();
-        async move {
-            loop {
-                write(&writer.session(), 1).await?;
-                tokio::time::sleep(POLL / 4).await;
-            }
-        }
-    };
+    let busy = keep_writing(router.clone());
     let trial = async {
         let lag = MAX_LAG / 3;
         cluster.replica(0).set_apply_delay(lag).await?;
