@@ -1,3 +1,5 @@
+//! A shadow next to a session that does in fact what the shadow does in thought.
+
 use std::time::Duration;
 
 use lagwise_core::{Incarnation, Instant, NodeId, Sight};
