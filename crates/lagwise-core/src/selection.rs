@@ -116,6 +116,8 @@ pub enum Reason {
     /// A replica that is out for its lag serves a read that stated nothing: most of them are out so,
     /// and the primary cannot take it.
     Panic,
+    /// In dry mode everything is read from the primary: a replica would have been looked for.
+    DryRun,
     /// A write, or a transaction that may write.
     Write,
     /// A statement outside of any session.
@@ -132,6 +134,7 @@ impl Reason {
             Self::Asked => "asked",
             Self::BehindFloor => "behind_floor",
             Self::BeyondBound => "beyond_bound",
+            Self::DryRun => "dry_run",
             Self::Eligible => "eligible",
             Self::Failed => "failed",
             Self::Freshest => "freshest",

@@ -864,6 +864,7 @@ fn a_rejection_and_a_reason_are_told_apart_by_their_words() {
         Reason::Asked,
         Reason::BehindFloor,
         Reason::BeyondBound,
+        Reason::DryRun,
         Reason::Eligible,
         Reason::Failed,
         Reason::Freshest,

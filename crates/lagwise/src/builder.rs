@@ -38,6 +38,7 @@ pub struct RouterBuilder<DB: Backend> {
     connect_timeout: Duration,
     read_deadline: Option<Duration>,
     hedge: Option<Hedge>,
+    dry_run: bool,
     catalog_interval: Duration,
     statements: Settings,
     names: Vec<NameError>,
@@ -54,6 +55,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             connect_timeout: Duration::from_secs(10),
             read_deadline: None,
             hedge: None,
+            dry_run: false,
             catalog_interval: Duration::from_secs(30),
             statements: Settings::default(),
             names: Vec::new(),
@@ -133,6 +135,21 @@ impl<DB: Backend> RouterBuilder<DB> {
     /// Asks a second replica where the first one's answer is late. Off unless set.
     pub fn hedge(mut self, hedge: Hedge) -> Self {
         self.hedge = Some(hedge);
+        self
+    }
+
+    /// Sends everything to the primary, and tells of each read where it would have gone and how stale it
+    /// would have been: how a team tries its replicas before it trusts them. Off unless set.
+    ///
+    /// Reads are run as if there were no replica: nothing waits, no budget is spent, and no connection
+    /// of a replica is taken but the monitor's. Each route holds a [`DryRoute`](crate::DryRoute), and
+    /// the metrics count them. A session decides as one that had read where its reads would have gone;
+    /// what it tells others in tokens is what it did see.
+    ///
+    /// What only a replica could have said is not known: that it would have refused a statement, or
+    /// would have been slow or gone; nor is it compared what it would have answered.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
         self
     }
 
@@ -259,6 +276,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             purse: Purse::new(now, self.budget, first.pool.options().get_max_connections()),
             fallback: self.fallback,
             read_deadline: self.read_deadline,
+            dry: self.dry_run,
             hedges: self.hedge.map(Hedges::new),
             lent: Lent::new(first),
             published,

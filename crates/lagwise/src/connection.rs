@@ -16,6 +16,7 @@ use crate::backend::{Backend, Fault, is_certain};
 use crate::budget::Permit;
 use crate::error::Error;
 use crate::lease::Lease;
+use crate::load::Imagined;
 use crate::route::Route;
 use crate::routing::is_silence;
 use crate::session::{OpenRead, OpenWrite, SessionState};
@@ -34,6 +35,8 @@ pub struct ReadConnection<DB: Backend> {
     sight: Option<Sight>,
     _read: Option<OpenRead>,
     _permit: Option<Permit>,
+    /// In dry mode, what it would cost the replica that it would lead to.
+    _load: Option<Imagined>,
 }
 
 impl<DB: Backend> ReadConnection<DB> {
@@ -49,6 +52,7 @@ impl<DB: Backend> ReadConnection<DB> {
             sight: Some(sight),
             _read: read,
             _permit: None,
+            _load: None,
         }
     }
 
@@ -57,6 +61,7 @@ impl<DB: Backend> ReadConnection<DB> {
         route: Route,
         read: Option<OpenRead>,
         permit: Option<Permit>,
+        load: Option<Imagined>,
     ) -> Self {
         Self {
             lease,
@@ -64,6 +69,7 @@ impl<DB: Backend> ReadConnection<DB> {
             sight: None,
             _read: read,
             _permit: permit,
+            _load: load,
         }
     }
 
@@ -90,6 +96,7 @@ impl<DB: Backend> ReadConnection<DB> {
             ReadGuards {
                 _read: self._read,
                 _permit: self._permit,
+                _load: self._load,
             },
         )
     }
@@ -100,6 +107,7 @@ impl<DB: Backend> ReadConnection<DB> {
 pub(crate) struct ReadGuards {
     _read: Option<OpenRead>,
     _permit: Option<Permit>,
+    _load: Option<Imagined>,
 }
 
 impl<DB: Backend> Deref for ReadConnection<DB> {

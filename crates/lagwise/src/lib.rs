@@ -125,7 +125,7 @@ pub use self::hedge::{Hedge, Hedged};
 pub use self::job::{Consistency, JobOptions};
 pub use self::node_config::NodeConfig;
 pub use self::options::{ReadOptions, Within};
-pub use self::route::Route;
+pub use self::route::{DryRoute, Route};
 pub use self::router::{Router, Shutdown};
 pub use self::session::Session;
 pub use self::statements::{BoundStatements, OutsideSession};

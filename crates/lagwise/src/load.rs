@@ -17,6 +17,7 @@ pub(crate) struct Load {
     in_flight: AtomicU32,
     /// When a lease was last granted.
     granted: Mutex<Instant>,
+    imagined: AtomicU32,
     latency: Mutex<PeakEwma>,
     conflicts: Mutex<Conflicts>,
 }
@@ -26,6 +27,7 @@ impl Load {
         Self {
             in_flight: AtomicU32::new(0),
             granted: Mutex::new(now),
+            imagined: AtomicU32::new(0),
             latency: Mutex::new(PeakEwma::new(now, UNKNOWN, DECAY)),
             conflicts: Mutex::new(Conflicts {
                 lately: 0,
@@ -36,7 +38,8 @@ impl Load {
 
     /// In-flight leases times peak latency, times one more than the conflicts of late.
     pub(crate) fn cost(&self, now: Instant) -> u64 {
-        let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed));
+        let imagined = u64::from(self.imagined.load(Ordering::Relaxed));
+        let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed)) + imagined;
         let latency = self.latency().at(now).max(ALIKE);
         let conflicts = u64::from(self.conflicts().at(now));
         latency
@@ -134,6 +137,24 @@ impl Drop for InFlight {
     }
 }
 
+/// A read that would be in flight here, if its router were not in dry mode.
+#[derive(Debug)]
+pub(crate) struct Imagined(Arc<Load>);
+
+impl Imagined {
+    pub(crate) fn enter(load: &Arc<Load>) -> Self {
+        // Relaxed, as what is in flight in fact.
+        load.imagined.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
+    }
+}
+
+impl Drop for Imagined {
+    fn drop(&mut self) {
+        self.0.imagined.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What a node of which no round trip is known counts as.
 const UNKNOWN: Duration = Duration::from_millis(1);
 
@@ -198,6 +219,19 @@ mod tests {
         assert_eq!(load.cost(now), 250 * ALIKE);
         load.outlasted(now, Duration::from_millis(2));
         assert_eq!(load.cost(now), 250 * ALIKE);
+    }
+
+    #[test]
+    fn what_would_be_in_flight_costs_as_what_is_and_is_not_counted_as_such() {
+        let now = Instant::from_nanos(1 << 40);
+        let load = Arc::new(Load::new(now));
+        let real = InFlight::enter(&load);
+        let one = load.cost(now);
+        drop(real);
+        let imagined = Imagined::enter(&load);
+        assert_eq!((load.cost(now), load.in_flight()), (one, 0));
+        drop(imagined);
+        assert_eq!(load.cost(now), ALIKE);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::backend::Backend;
 use crate::events::Happened;
 use crate::job::Consistency;
 use crate::node::Node;
-use crate::route::Route;
+use crate::route::{DryRoute, Route};
 use crate::router::Shutdown;
 use crate::store::StoreError;
 use crate::token::TokenFault;
@@ -39,6 +39,14 @@ pub(crate) fn routed(route: &Route) {
         "routed"
     );
     metrics::routed(route);
+}
+
+/// In dry mode a read would have gone there. The span of the request says so.
+pub(crate) fn foreseen(dry: &DryRoute) {
+    let span = tracing::Span::current();
+    span.record("lagwise.dry", tracing::field::display(dry));
+    tracing::trace!(target: "lagwise::route", %dry, "where a read would have gone");
+    metrics::foreseen(dry);
 }
 
 /// A read was refused.

@@ -7,6 +7,8 @@
 mod authority;
 mod confirm;
 mod deadline;
+mod decide;
+mod dry;
 mod hedge;
 mod outlook;
 mod reach;

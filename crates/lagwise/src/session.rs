@@ -4,6 +4,7 @@
 //! it travels in [`leaving`]. This is the handle, which also knows what its holder asks of every read.
 
 mod leaving;
+mod shadow;
 mod state;
 #[cfg(feature = "tower")]
 mod telling;
@@ -16,6 +17,7 @@ use futures_core::future::BoxFuture;
 use lagwise_core::Instant;
 use sqlx::SqlSafeStr;
 
+pub(crate) use self::shadow::ShadowRead;
 pub(crate) use self::state::{OpenRead, OpenWrite, SessionState};
 #[cfg(feature = "tower")]
 pub(crate) use self::telling::Renewal;
@@ -48,9 +50,14 @@ pub struct Session<DB: Backend> {
 
 impl<DB: Backend> Session<DB> {
     pub(crate) fn new(router: Router<DB>) -> Self {
+        let state = if router.shared().dry {
+            SessionState::with_shadow()
+        } else {
+            SessionState::default()
+        };
         Self {
             router,
-            state: Arc::new(SessionState::default()),
+            state: Arc::new(state),
             rules: Rules::default(),
         }
     }

@@ -40,6 +40,8 @@ pub(crate) struct Shared<DB: Backend> {
     /// Begins with the node that is the primary as long as no other is known to be.
     pub(crate) lent: Lent<DB>,
     pub(crate) fallback: Fallback,
+    /// Whether everything goes to the primary, and what would have been decided is only told.
+    pub(crate) dry: bool,
     /// How long a read may take that does not say so itself.
     pub(crate) read_deadline: Option<Duration>,
     /// Reads are hedged by this; without it they are not.

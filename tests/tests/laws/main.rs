@@ -14,6 +14,7 @@ mod counted;
 mod crash;
 mod deadlines;
 mod divergence;
+mod dry;
 mod executor;
 mod failover;
 mod fallback;

@@ -72,7 +72,7 @@ async fn what_was_written_on_one_instance_is_read_on_another() -> Outcome {
 }
 
 /// Goes from instance to instance with a token in its pocket, and never sees less than before.
-async fn wander(routers: Vec<PgRouter>, number: usize) -> Outcome<u32> {
+pub(crate) async fn wander(routers: Vec<PgRouter>, number: usize) -> Outcome<u32> {
     let mut random = fastrand::Rng::with_seed(0x70CE + number as u64);
     let key = i32::try_from(number % 4)?;
     let (mut seen, mut on_replicas) = (0, 0);

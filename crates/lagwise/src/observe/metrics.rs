@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Event, Instant, ProbeFailure, Reason, Snapshot};
+use lagwise_core::{Event, Instant, ProbeFailure, Reason, Role, Snapshot};
 use metrics::{SharedString, counter, gauge, histogram};
 
 use crate::events::Happened;
-use crate::route::Route;
+use crate::route::{DryRoute, Route};
 
 pub(super) fn routed(route: &Route) {
     let (node, reason) = (label(&route.node), route.reason.as_str());
@@ -20,6 +20,17 @@ pub(super) fn routed(route: &Route) {
     if matches!(route.reason, Reason::Freshest | Reason::Panic) && route.is_proved() {
         histogram!("lagwise_route_staleness_seconds", "reason" => reason)
             .record(route.staleness.as_secs_f64());
+    }
+}
+
+pub(super) fn foreseen(dry: &DryRoute) {
+    let node = dry.node().map_or(SharedString::const_str(""), label);
+    let (role, reason) = (dry.role().map_or("", Role::as_str), dry.reason());
+    counter!("lagwise_dry_routes_total", "node" => node, "role" => role, "reason" => reason)
+        .increment(1);
+    if let (DryRoute::Replica { .. }, Some(staleness)) = (dry, dry.staleness()) {
+        histogram!("lagwise_dry_staleness_seconds", "reason" => reason)
+            .record(staleness.as_secs_f64());
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use lagwise_core::{Instant, ProbeFailure, Snapshot};
 
 use crate::events::Happened;
-use crate::route::Route;
+use crate::route::{DryRoute, Route};
 
 pub(super) fn routed(_: &Route) {}
+
+pub(super) fn foreseen(_: &DryRoute) {}
 
 pub(super) fn refused(_: &'static str) {}
 

@@ -6,7 +6,8 @@
 use lagwise_core::Rejections;
 
 use super::Caller;
-use super::read::{Decision, Search};
+use super::decide::Decision;
+use super::read::Search;
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::options::ReadOptions;
@@ -16,7 +17,7 @@ use crate::options::ReadOptions;
 pub(crate) enum Outlook {
     /// A replica that has it.
     Replica,
-    /// There are none, so that all is read from the primary.
+    /// There are none, or none is read from, so that all is read from the primary.
     NoReplica,
     /// None has it, and why each has not.
     Nobody(Rejections),
@@ -30,6 +31,9 @@ pub(crate) async fn look_out<DB: Backend>(
 ) -> Result<Outlook, Error> {
     let mut search = Search::new(caller, options);
     search.admit()?;
+    if search.shared().dry {
+        return Ok(Outlook::NoReplica);
+    }
     let mut watcher = None;
     loop {
         if search.shared().tasks.is_closed() {

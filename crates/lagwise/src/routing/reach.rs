@@ -14,7 +14,9 @@ use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
 
 use super::confirm::{Confirmed, Doubt, confirm, vouch};
 use super::deadline::{passed, time_out, timed_out};
-use super::read::{Decision, Search};
+use super::decide::Decision;
+use super::dry::Foreseen;
+use super::read::Search;
 use super::run::{Failed, end_of, fallen_silent};
 use super::write::{await_primary, connect_primary};
 use crate::backend::Backend;
@@ -238,7 +240,7 @@ impl<DB: Backend> Search<'_, DB> {
     }
 
     /// Until when a primary is waited for.
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         let patience = self.shared().policy().write_wait;
         clock::now().after(patience).min(self.deadline())
     }
@@ -249,7 +251,7 @@ impl<DB: Backend> Search<'_, DB> {
         left.is_some()
     }
 
-    async fn on_primary(
+    pub(super) async fn on_primary(
         &mut self,
         floor: Floor,
         reason: Reason,
@@ -270,14 +272,18 @@ impl<DB: Backend> Search<'_, DB> {
             () = passed(self.deadline()) => return Err(time_out()),
         };
         self.add_wait(waited);
+        let wanted_replica = is_fallback(reason) || reason == Reason::DryRun;
+        let shadow = self.foreseen.as_mut().and_then(Foreseen::shadow);
+        let load = self.foreseen.as_mut().and_then(Foreseen::load);
         let read = self.session();
-        let read = read.map(|session| session.open_primary_read(is_fallback(reason)));
+        let read = read.map(|session| session.open_primary_read(wanted_replica, shadow));
         let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
         Ok(ReadConnection::on_primary(
             leased.lease,
             route,
             read,
             permit,
+            load,
         ))
     }
 
@@ -311,7 +317,7 @@ fn open_ahead<DB: Backend>(shared: &Arc<Shared<DB>>, node: &Arc<Node<DB>>) {
 
 /// Whether a read goes to the primary for want of a replica, which its budget must allow.
 const fn is_fallback(reason: Reason) -> bool {
-    !matches!(reason, Reason::Asked | Reason::NoReplica)
+    !matches!(reason, Reason::Asked | Reason::DryRun | Reason::NoReplica)
 }
 
 fn slow() -> sqlx::Error {

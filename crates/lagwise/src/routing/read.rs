@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lagwise_core::{
-    Candidate, Fallback, Floor, Instant, NodeId, Reason, Rejections, Request, Requirement, Role,
-    Selection, Snapshot, Step, next_step, select, without_primary,
+    Fallback, Floor, Instant, NodeId, Reason, Rejections, Requirement, Role, Snapshot,
 };
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
 use super::deadline::{is_timed_out, passed, time_out, timed_out};
+use super::decide::Decision;
+use super::dry::Foreseen;
 use super::reach::{Fell, Tried};
 use super::run::{Failed, end_of, fallen_silent};
 use super::waiting::Waiting;
@@ -38,7 +39,7 @@ use crate::transaction::{Ending, Transaction};
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn read<DB: Backend>(
     caller: Caller<'_, DB>,
@@ -53,7 +54,7 @@ pub(crate) async fn read<DB: Backend>(
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn begin_read_only<DB: Backend>(
     caller: Caller<'_, DB>,
@@ -84,22 +85,13 @@ pub(crate) async fn begin_read_only<DB: Backend>(
     }
 }
 
-/// What a read does next.
-#[derive(Debug)]
-pub(super) enum Decision {
-    Primary(Reason),
-    Refuse(Rejections),
-    Try(Candidate, Reason),
-    Wait,
-}
-
 /// One read's way through the nodes.
 pub(crate) struct Search<'a, DB: Backend> {
     shared: &'a Arc<Shared<DB>>,
-    session: Option<Arc<SessionState>>,
+    pub(super) session: Option<Arc<SessionState>>,
     begun: Begun<'a>,
-    options: ReadOptions,
-    fallback: Fallback,
+    pub(super) options: ReadOptions,
+    pub(super) fallback: Fallback,
     wait_until: Instant,
     /// When the read fails for having taken too long.
     deadline: Instant,
@@ -110,8 +102,10 @@ pub(crate) struct Search<'a, DB: Backend> {
     /// Held from the first wait on.
     place: Option<Waiting<'a>>,
     waited: Duration,
-    failed: Vec<NodeId>,
-    last_error: Option<Error>,
+    pub(super) failed: Vec<NodeId>,
+    pub(super) last_error: Option<Error>,
+    /// In dry mode, what would have been decided.
+    pub(super) foreseen: Option<Foreseen>,
 }
 
 impl<'a, DB: Backend> Search<'a, DB> {
@@ -143,11 +137,15 @@ impl<'a, DB: Backend> Search<'a, DB> {
             waited: Duration::ZERO,
             failed: Vec::new(),
             last_error: None,
+            foreseen: None,
         }
     }
 
     /// Finds a connection.
     pub(crate) async fn run(&mut self) -> Result<ReadConnection<DB>, Error> {
+        if self.shared.dry {
+            return self.run_dry().await;
+        }
         let mut watcher: Option<Watcher> = None;
         loop {
             self.admit()?;
@@ -177,64 +175,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
                 Tried::NotYet => self.wait(&mut watcher, floor, now).await,
                 Tried::Failed => {}
             }
-        }
-    }
-
-    pub(super) fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
-        self.decide_on(snapshot, self.request(floor), now)
-    }
-
-    /// What the read would do if a node had failed it.
-    pub(super) fn decide_without(
-        &self,
-        snapshot: &Snapshot,
-        floor: Floor,
-        now: Instant,
-        but: NodeId,
-    ) -> Decision {
-        let mut failed = self.failed_and(but);
-        if self.last_error.is_some() {
-            failed.extend(self.everybody());
-        }
-        let request = Request {
-            failed: &failed,
-            ..self.request(floor)
-        };
-        self.decide_on(snapshot, request, now)
-    }
-
-    /// The replica that serves although the primary cannot, if one does.
-    pub(super) fn without_primary(
-        &self,
-        snapshot: &Snapshot,
-        floor: Floor,
-        now: Instant,
-    ) -> Option<(Candidate, Reason)> {
-        let costs = self.shared.costs(now);
-        without_primary(
-            snapshot,
-            self.request(floor),
-            now,
-            &costs,
-            &mut fastrand_u64,
-        )
-    }
-
-    fn decide_on(&self, snapshot: &Snapshot, request: Request<'_>, now: Instant) -> Decision {
-        match select(
-            snapshot,
-            request,
-            now,
-            &self.shared.costs(now),
-            &mut fastrand_u64,
-        ) {
-            Selection::Replica(candidate) => Decision::Try(candidate, Reason::Eligible),
-            Selection::None(rejections) => match next_step(snapshot, request, &rejections, now) {
-                Step::Freshest(candidate) => Decision::Try(candidate, Reason::Freshest),
-                Step::Primary(reason) => Decision::Primary(reason),
-                Step::Refuse => Decision::Refuse(rejections),
-                Step::Wait => Decision::Wait,
-            },
         }
     }
 
@@ -270,7 +210,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
     }
 
     /// Every node there is at present.
-    fn everybody(&self) -> Vec<NodeId> {
+    pub(super) fn everybody(&self) -> Vec<NodeId> {
         let view = self.shared.published.load();
         view.roster.iter().map(|node| node.id).collect()
     }
@@ -329,11 +269,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
         self.options.requirement
     }
 
-    /// The nodes that have failed the read, and another one.
-    pub(super) fn failed_and(&self, node: NodeId) -> Vec<NodeId> {
-        self.failed.iter().copied().chain([node]).collect()
-    }
-
     pub(super) const fn wait_until(&self) -> Instant {
         self.wait_until
     }
@@ -353,23 +288,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
 
     pub(crate) const fn shared(&self) -> &'a Arc<Shared<DB>> {
         self.shared
-    }
-
-    /// What the session needs at this moment.
-    pub(super) fn floor(&self, snapshot: &Snapshot) -> Floor {
-        self.session
-            .as_ref()
-            .map(|session| session.floor_under(snapshot))
-            .unwrap_or_default()
-    }
-
-    pub(super) fn request(&self, floor: Floor) -> Request<'_> {
-        Request {
-            requirement: self.options.requirement.and(Requirement::at_least(floor)),
-            fallback: self.fallback,
-            wait_until: self.wait_until,
-            failed: &self.failed,
-        }
     }
 
     /// Waits for the next snapshot, or the end of a write, until the deadline.
@@ -433,6 +351,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             staleness,
             waited: self.waited,
             retried: self.last_error.is_some(),
+            dry: self.foreseen.as_ref().map(Foreseen::route),
         };
         observe::routed(&route);
         route
@@ -451,8 +370,4 @@ impl<'a, DB: Backend> Search<'a, DB> {
             .collect();
         Error::unavailable(named)
     }
-}
-
-fn fastrand_u64() -> u64 {
-    fastrand::u64(..)
 }

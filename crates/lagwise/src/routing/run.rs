@@ -26,7 +26,7 @@ use crate::view::View;
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn run_read<DB, T, F>(
     caller: Caller<'_, DB>,
@@ -62,7 +62,7 @@ pub(crate) enum Ran<T> {
     target = "lagwise::route",
     level = "debug",
     skip_all,
-    fields(lagwise.node, lagwise.reason)
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 pub(crate) async fn run_statement<DB, T, F>(
     caller: Caller<'_, DB>,

@@ -152,6 +152,7 @@ impl<DB: Backend> Found<DB> {
             staleness: Duration::ZERO,
             waited: self.waited,
             retried: false,
+            dry: None,
         };
         observe::routed(&route);
         route

@@ -81,7 +81,8 @@ impl<DB: Backend> Session<DB> {
 
     /// Takes up that what happened before now is not known: reads see all of it.
     pub(crate) fn take_up_unknown(&self) {
-        self.state.core().take_up_unknown(clock::now());
+        let now = clock::now();
+        self.state.tell(|core| core.take_up_unknown(now));
     }
 
     /// Takes up what the session's client has sent.
@@ -126,12 +127,19 @@ impl<DB: Backend> Session<DB> {
         if snapshot.system.is_some_and(|ours| ours != claim.system) {
             return Err(TokenFault::Foreign);
         }
-        let mut core = self.state.core();
-        // Two positions on different timelines cannot be merged; what is lost of the first is known.
-        if let Some(voided) = core.settle_position(&snapshot) {
+        let (now, wall) = (clock::now(), clock::wall());
+        let take_up = |core: &mut lagwise_core::Session| {
+            // Two positions on different timelines cannot be merged; what is lost of the first is known.
+            let voided = core.settle_position(&snapshot);
+            take_up(core, claim, &snapshot, now, wall);
+            voided
+        };
+        if let Some(voided) = take_up(&mut self.state.core()) {
             observe::position_voided(voided);
         }
-        take_up(&mut core, claim, &snapshot, clock::now(), clock::wall());
+        if let Some(shadow) = self.state.shadow() {
+            take_up(&mut shadow.core());
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lagwise_core::{Floor, Reached, Sight, Snapshot, Timeline};
 
+use super::shadow::{Shadow, ShadowRead};
 use crate::clock;
 use crate::observe;
 use crate::routing::{Confirmed, Shows};
@@ -18,10 +19,20 @@ use crate::sync::{Mutex, MutexGuard, Notify};
 #[derive(Debug, Default)]
 pub(crate) struct SessionState {
     core: Mutex<lagwise_core::Session>,
+    /// Only in dry mode.
+    shadow: Option<Box<Shadow>>,
     changed: Notify,
 }
 
 impl SessionState {
+    /// A session whose reads are all on the primary, and that knows where they would have been.
+    pub(crate) fn with_shadow() -> Self {
+        Self {
+            shadow: Some(Box::default()),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn floor(&self) -> Floor {
         self.core().floor()
     }
@@ -47,16 +58,10 @@ impl SessionState {
 
     /// Opens a read on a replica, if what the session has seen meanwhile still admits it.
     pub(crate) fn open_read(self: &Arc<Self>, confirmed: Confirmed) -> Option<OpenRead> {
-        let Confirmed { sight, shows } = confirmed;
-        let mut core = self.core();
-        let opened = match shows {
-            Shows::Observed(reached) => core.open_read(sight, reached),
-            Shows::Fresh(reached) => core.open_fresh_read(sight, reached),
-            Shows::Assumed(assumed) => core.open_assumed_read(assumed),
-        };
-        opened.ok().map(|()| OpenRead {
+        admits(&mut self.core(), confirmed).then(|| OpenRead {
             state: Arc::clone(self),
             on_primary: false,
+            _shadow: None,
         })
     }
 
@@ -70,17 +75,22 @@ impl SessionState {
         self.core().adopt_rival(floor, sight, reached).ok()
     }
 
-    /// Opens a read on the primary.
-    pub(crate) fn open_primary_read(self: &Arc<Self>, fallback: bool) -> OpenRead {
+    /// Opens a read on the primary; in dry mode, together with what it would have been.
+    pub(crate) fn open_primary_read(
+        self: &Arc<Self>,
+        wanted_replica: bool,
+        shadow: Option<ShadowRead>,
+    ) -> OpenRead {
         let mut core = self.core();
         core.open_primary_read();
-        if fallback {
+        if wanted_replica {
             core.fall_back();
         }
         drop(core);
         OpenRead {
             state: Arc::clone(self),
             on_primary: true,
+            _shadow: shadow,
         }
     }
 
@@ -90,7 +100,7 @@ impl SessionState {
         on: Option<Timeline>,
         sticky_window: Duration,
     ) -> OpenWrite {
-        self.core().open_write(on);
+        self.tell(|core| core.open_write(on));
         OpenWrite {
             state: Some(Arc::clone(self)),
             sticky_window,
@@ -99,8 +109,20 @@ impl SessionState {
 
     /// Keeps the session on the primary from now on.
     pub(crate) fn bind_to_primary(&self) {
-        self.core().bind_to_primary();
+        self.tell(lagwise_core::Session::bind_to_primary);
         self.changed.notify_waiters();
+    }
+
+    /// Does the same to the session and to its shadow.
+    pub(super) fn tell(&self, act: impl Fn(&mut lagwise_core::Session)) {
+        act(&mut self.core());
+        if let Some(shadow) = self.shadow() {
+            act(&mut shadow.core());
+        }
+    }
+
+    pub(super) fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_deref()
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, lagwise_core::Session> {
@@ -108,11 +130,24 @@ impl SessionState {
     }
 }
 
+/// Opens a read in a session, if the session admits it.
+pub(super) fn admits(core: &mut lagwise_core::Session, confirmed: Confirmed) -> bool {
+    let Confirmed { sight, shows } = confirmed;
+    let opened = match shows {
+        Shows::Observed(reached) => core.open_read(sight, reached),
+        Shows::Fresh(reached) => core.open_fresh_read(sight, reached),
+        Shows::Assumed(assumed) => core.open_assumed_read(assumed),
+    };
+    opened.is_ok()
+}
+
 /// A read that is open; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenRead {
     state: Arc<SessionState>,
     on_primary: bool,
+    /// It ends with this one.
+    _shadow: Option<ShadowRead>,
 }
 
 impl Drop for OpenRead {
@@ -140,14 +175,15 @@ impl OpenWrite {
     /// The handle is gone, and its connection is being asked when the write ended.
     pub(crate) fn settle(&self) {
         if let Some(state) = &self.state {
-            state.core().settle_write();
+            state.tell(lagwise_core::Session::settle_write);
         }
     }
 
     /// The write has ended by now.
     pub(crate) fn close(mut self) {
         if let Some(state) = self.state.take() {
-            state.core().close_write(clock::now());
+            let now = clock::now();
+            state.tell(|core| core.close_write(now));
             state.changed.notify_waiters();
         }
     }
@@ -156,7 +192,8 @@ impl OpenWrite {
 impl Drop for OpenWrite {
     fn drop(&mut self) {
         if let Some(state) = self.state.take() {
-            state.core().lose_write(clock::now(), self.sticky_window);
+            let (now, window) = (clock::now(), self.sticky_window);
+            state.tell(|core| core.lose_write(now, window));
             state.changed.notify_waiters();
         }
     }
