@@ -176,12 +176,14 @@ impl Monitor {
     }
 
     /// Takes in that a request failed on `node` as it would if the node had gone: nothing known of it
-    /// counts until it has been asked again, which is due at once.
-    pub fn handle_suspicion(&mut self, now: Instant, node: NodeId) {
+    /// counts until it has been asked again, which is due at once. Says whether that changes what
+    /// everybody else may see.
+    pub fn handle_suspicion(&mut self, now: Instant, node: NodeId) -> bool {
         let is_primary = self.primary == Some(node);
         let Some(track) = self.present_mut(node) else {
-            return;
+            return false;
         };
+        let was_trusted = track.trusted().is_some();
         // The primary proves nothing by itself, and that its role is asked again at once is enough.
         if !is_primary {
             track.suspect(now);
@@ -190,6 +192,7 @@ impl Monitor {
         if track.failure().is_none() {
             self.schedule.hurry(now, node);
         }
+        was_trusted && !is_primary
     }
 
     /// Takes in that a read waits, until `until`, for a replica whose as-of instant reaches `needed`.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::lease::Lease;
 use crate::load::Imagined;
 use crate::route::Route;
-use crate::routing::is_silence;
+use crate::routing::{Run, is_silence};
 use crate::session::{OpenRead, OpenWrite, SessionState};
 use crate::shared::Shared;
 
@@ -33,6 +33,8 @@ pub struct ReadConnection<DB: Backend> {
     route: Route,
     /// The replica that it leads to.
     sight: Option<Sight>,
+    /// The timeline of the primary that it leads to otherwise.
+    on: Option<Timeline>,
     _read: Option<OpenRead>,
     _permit: Option<Permit>,
     /// In dry mode, what it would cost the replica that it would lead to.
@@ -50,6 +52,7 @@ impl<DB: Backend> ReadConnection<DB> {
             lease,
             route,
             sight: Some(sight),
+            on: None,
             _read: read,
             _permit: None,
             _load: None,
@@ -67,9 +70,24 @@ impl<DB: Backend> ReadConnection<DB> {
             lease,
             route,
             sight: None,
+            on: None,
             _read: read,
             _permit: permit,
             _load: load,
+        }
+    }
+
+    /// This, on a primary that is known to write that timeline.
+    pub(crate) const fn written_on(mut self, on: Option<Timeline>) -> Self {
+        self.on = on;
+        self
+    }
+
+    /// The run of its node: when that has ended, no answer is to be waited for.
+    pub(crate) const fn run(&self) -> Run {
+        match self.sight {
+            Some(sight) => Run::Replica(sight),
+            None => Run::Primary(self.on),
         }
     }
 

@@ -27,6 +27,8 @@ enum Kind {
     Database {
         node: Option<Arc<str>>,
         source: sqlx::Error,
+        /// Whether a statement may have been sent.
+        sent: bool,
     },
     /// Another node was promoted before the transaction on this one was committed.
     Deposed {
@@ -123,8 +125,9 @@ impl Error {
     pub fn may_have_been_applied(&self) -> bool {
         match &*self.0 {
             Kind::InFlight { .. } => true,
-            // Where it comes from is not known here.
-            Kind::Database { node: None, source } => may_have_been_applied(source),
+            Kind::Database {
+                source, sent: true, ..
+            } => may_have_been_applied(source),
             _ => false,
         }
     }
@@ -228,7 +231,16 @@ impl Error {
         Self(Box::new(Kind::Database {
             node: Some(Arc::clone(node)),
             source,
+            sent: false,
         }))
+    }
+
+    /// The same of something that had been sent.
+    pub(crate) fn sent(mut self) -> Self {
+        if let Kind::Database { sent, .. } = &mut *self.0 {
+            *sent = true;
+        }
+        self
     }
 }
 
@@ -272,7 +284,12 @@ impl From<sqlx::Error> for Error {
             },
             other => other,
         };
-        Self(Box::new(Kind::Database { node: None, source }))
+        Self(Box::new(Kind::Database {
+            node: None,
+            source,
+            // Where it comes from is not known here.
+            sent: true,
+        }))
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Lease<DB: Backend> {
     /// borrow it would take its age for a proof.
     vouched: bool,
     in_flight: InFlight,
+    tenure: Arc<Tenure>,
 }
 
 impl<DB: Backend> Lease<DB> {
@@ -65,6 +66,7 @@ impl<DB: Backend> Lease<DB> {
             // Only those that were vouched for are given back.
             vouched: age.is_some(),
             in_flight,
+            tenure: Arc::clone(&node.tenure),
         })
     }
 
@@ -91,9 +93,9 @@ impl<DB: Backend> Lease<DB> {
     /// Gives up the loan's parts: whoever takes them keeps the place in flight as long as the
     /// connection.
     #[expect(clippy::expect_used, reason = "it is taken here and by what drops it")]
-    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, InFlight) {
+    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, InFlight, Arc<Tenure>) {
         let connection = self.connection.take().expect("a lease has its connection");
-        (connection, self.in_flight.again())
+        (connection, self.in_flight.again(), Arc::clone(&self.tenure))
     }
 }
 

@@ -150,6 +150,8 @@ mod guides {
     mod readme {}
     #[doc = include_str!("../../../docs/consistency.md")]
     mod consistency {}
+    #[doc = include_str!("../../../docs/failure.md")]
+    mod failure {}
     #[doc = include_str!("../../../docs/moving-from-pgpool.md")]
     mod moving_from_pgpool {}
     #[doc = include_str!("../../../docs/sessions.md")]

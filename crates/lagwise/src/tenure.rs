@@ -2,7 +2,7 @@
 //!
 //! An address may lead elsewhere from one moment to the next, while connections that were opened before
 //! go on leading to where they did. So a connection that was opened under another server is not handed
-//! out, and when a new one turns out to lead elsewhere than the monitor's own does, the monitor connects
+//! out, nor one that may have been left in the middle of something. When a new one turns out to lead elsewhere than the monitor's own does, the monitor connects
 //! anew as well. Which server is ours is not this module's business.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -25,8 +25,14 @@ impl Tenure {
     pub(crate) fn observe(&self, now: Instant, started: ServerStart) {
         let before = self.started.swap(started.as_micros(), Ordering::AcqRel);
         if before != 0 && before != started.as_micros() {
-            self.since.store(now.as_nanos(), Ordering::Release);
+            self.renew(now);
         }
+    }
+
+    /// A connection goes back to its pool in an unknown state, and nobody can tell which: none that was
+    /// opened before is handed out.
+    pub(crate) fn renew(&self, now: Instant) {
+        self.since.fetch_max(now.as_nanos(), Ordering::AcqRel);
     }
 
     /// Whether a connection that was opened at this instant may lead to the server that is known.

@@ -13,6 +13,7 @@ use lagwise_core::Timeline;
 use sqlx::SqlStr;
 
 use crate::backend::{Backend, Fault, is_certain};
+use crate::clock;
 use crate::connection::ReadGuards;
 use crate::error::Error;
 use crate::lease::Lease;
@@ -21,6 +22,7 @@ use crate::route::Route;
 use crate::routing::{deposed, fallen_silent};
 use crate::session::SessionState;
 use crate::shared::Shared;
+use crate::tenure::Tenure;
 
 /// A transaction, which rolls back when it is dropped.
 ///
@@ -45,6 +47,38 @@ pub(crate) enum Ending<DB: Backend> {
     },
 }
 
+/// Begins a transaction of the driver's.
+///
+/// Until it has begun, the driver does not know that it must be rolled back: one that is given up on the
+/// way goes back to the pool as it is. So no connection of that age is handed out again then.
+pub(crate) async fn begin_on<DB: Backend>(
+    lease: Lease<DB>,
+    statement: Option<SqlStr>,
+) -> Result<(sqlx::Transaction<'static, DB>, InFlight), sqlx::Error> {
+    let (connection, in_flight, tenure) = lease.into_parts();
+    let beginning = Beginning(Some(tenure));
+    let begun = sqlx::Transaction::begin(connection, statement).await;
+    beginning.end();
+    Ok((begun?, in_flight))
+}
+
+/// A transaction that is about to begin.
+struct Beginning(Option<Arc<Tenure>>);
+
+impl Beginning {
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if let Some(tenure) = self.0.take() {
+            tenure.renew(clock::now());
+        }
+    }
+}
+
 impl<DB: Backend> Transaction<DB> {
     pub(crate) async fn begin(
         lease: Lease<DB>,
@@ -52,8 +86,7 @@ impl<DB: Backend> Transaction<DB> {
         route: Route,
         ending: Ending<DB>,
     ) -> Result<Self, sqlx::Error> {
-        let (connection, in_flight) = lease.into_parts();
-        let inner = sqlx::Transaction::begin(connection, statement).await?;
+        let (inner, in_flight) = begin_on(lease, statement).await?;
         Ok(Self {
             inner,
             route,

@@ -12,7 +12,7 @@ use lagwise::{Event, NodeConfig, PgRouter, PgSession, ReadOptions};
 use lagwise_testkit::{Cluster, Node};
 use tokio::task::JoinSet;
 
-use super::{Asked, Contender, Failed, Kind, Outcome, Row, Seen, WRITE, by_deadline, sqlx_kind};
+use super::{Asked, Contender, Failed, Kind, Outcome, Row, Seen, WRITE, sqlx_kind};
 use crate::{Result, clock};
 
 /// A router, and what it told.
@@ -128,6 +128,9 @@ fn write_kind(error: &sqlx::Error) -> Kind {
 }
 
 fn read_kind(error: &lagwise::Error) -> Kind {
+    if error.is_timed_out() {
+        return Kind::Late;
+    }
     if error.is_unavailable() {
         return Kind::Refused;
     }
@@ -138,6 +141,9 @@ fn options(asked: Asked) -> ReadOptions {
     let mut options = ReadOptions::new();
     if let Some(bound) = asked.within {
         options = options.within(bound);
+    }
+    if let Some(limit) = asked.deadline {
+        options = options.deadline(limit);
     }
     options
 }
@@ -158,7 +164,7 @@ impl Contender for Lagwise {
     }
 
     fn read(&self, asked: Asked) -> BoxFuture<'_, Outcome<Seen>> {
-        let work = async move {
+        Box::pin(async move {
             let row: std::result::Result<(i64, String), _> = self
                 .router
                 .run_read_with(options(asked), move |node| {
@@ -169,7 +175,6 @@ impl Contender for Lagwise {
                 Ok((number, node)) => Ok(Seen { number, node }),
                 Err(error) => Err(Failed::new(read_kind(&error), &error)),
             }
-        };
-        Box::pin(by_deadline(asked, work))
+        })
     }
 }

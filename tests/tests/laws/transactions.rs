@@ -6,6 +6,7 @@ use lagwise::Role;
 use lagwise_tests::checker::{REGISTERS, bump, look};
 use lagwise_tests::cluster::{PATIENCE, number, with_router};
 use lagwise_tests::observe::until;
+use lagwise_tests::workload::LANES;
 use lagwise_tests::{Outcome, fail};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,5 +154,52 @@ async fn a_transaction_under_way_does_not_keep_its_session_from_the_replicas() -
     transaction.commit().await?;
     let mut node = session.read().await?;
     assert_eq!(look(&mut node, 0).await?.0, 1, "on {}", node.route());
+    Ok(())
+}
+
+/// A router with one connection to each node, so that what one request leaves behind meets the next.
+async fn narrow(cluster: &lagwise_testkit::Cluster) -> Outcome<lagwise::PgRouter> {
+    let pool = || sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let config = |node| lagwise_tests::cluster::config(node).pool_options(pool());
+    let router = lagwise_tests::cluster::bare()
+        .primary(config(cluster.primary()))
+        .replica(config(cluster.replica(0)));
+    lagwise_tests::cluster::settle(router, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_begin_that_was_given_up_leaves_no_transaction_open_to_the_next() -> Outcome {
+    let cluster = lagwise_tests::cluster::start(1, LANES).await?;
+    let db = narrow(&cluster).await?;
+    // Both connections are there, and known.
+    drop(db.read().await?);
+    drop(db.write().await?);
+    for round in 1..=3 {
+        let give_up = Duration::from_millis(100);
+        for node in cluster.nodes() {
+            node.client_wire().delay(Duration::from_millis(150));
+        }
+        let begun = tokio::time::timeout(give_up, db.begin_read_only()).await;
+        assert!(begun.is_err(), "it was given up");
+        let begun = tokio::time::timeout(give_up, db.begin()).await;
+        assert!(begun.is_err(), "it was given up");
+        for node in cluster.nodes() {
+            node.client_wire().heal();
+        }
+        let write = format!("update lanes set n = {round} where lane = 1");
+        sqlx::query(sqlx::AssertSqlSafe(write)).execute(&db).await?;
+        let committed = "select n from lanes where lane = 1";
+        assert_eq!(
+            cluster.primary().query_scalar::<i64>(committed).await?,
+            round,
+            "it is committed"
+        );
+        cluster.wait_caught_up().await?;
+        for _ in 0..3 {
+            let query = "select n from lanes where lane = 1";
+            let seen = db.run_read(|node| Box::pin(number(node, query))).await?;
+            assert_eq!(seen, round, "no old snapshot is left behind");
+        }
+    }
     Ok(())
 }

@@ -93,7 +93,7 @@ impl<DB: Backend> Connected<DB> {
     /// Waits until the node is known to have gone, so that no more is to be waited for.
     fn silence<'a>(&self, shared: &'a Shared<DB>) -> BoxFuture<'a, ()> {
         match self {
-            Self::Read(connection) => Box::pin(routing::end_of(shared, connection.sight())),
+            Self::Read(connection) => Box::pin(routing::end_of(shared, connection.run())),
             Self::Write(connection) => Box::pin(routing::deposed(shared, connection.on())),
         }
     }

@@ -84,8 +84,9 @@ impl<DB: Backend> Driver<DB> {
         match command {
             Command::Demand { needed, until } => self.machine.handle_demand(now, needed, until),
             Command::Suspect(node) => {
-                self.machine.handle_suspicion(now, node);
-                self.publish();
+                if self.machine.handle_suspicion(now, node) {
+                    self.publish();
+                }
             }
             Command::Drain(name) => {
                 if let Some(node) = self.roster.named(&name) {

@@ -6,7 +6,6 @@
 //! not known and not guessed at; only of a wait it is taken that it would have ended well.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lagwise_core::{
     Candidate, Floor, Instant, NodeView, Reached, Reason, Snapshot, recheck_assumed,
@@ -16,7 +15,6 @@ use super::confirm::{Confirmed, Shows};
 use super::deadline::time_out;
 use super::decide::Decision;
 use super::read::Search;
-use super::write::await_primary;
 use crate::backend::Backend;
 use crate::clock;
 use crate::connection::ReadConnection;
@@ -80,9 +78,7 @@ impl<DB: Backend> Search<'_, DB> {
         observe::foreseen(&foreseen.route);
         let reason = foreseen.reason();
         self.foreseen = Some(foreseen);
-        let mut waited = Duration::ZERO;
-        await_primary(self.shared(), self.until(), &mut waited).await;
-        self.add_wait(waited);
+        self.await_primary().await;
         self.on_primary(Floor::default(), reason, None).await
     }
 

@@ -10,7 +10,7 @@ use lagwise_core::{Fallback, Floor, Reason, Request, Requirement, Role, Selectio
 use super::confirm::{Doubt, Shows, confirm};
 use super::deadline::{passed, timed_out};
 use super::read::Search;
-use super::run::{Failed, end_of, fallen_silent};
+use super::run::{Failed, Run, end_of, fallen_silent};
 use crate::backend::Backend;
 use crate::clock;
 use crate::connection::ReadConnection;
@@ -37,13 +37,14 @@ where
 {
     let eligible = connection.route().reason == Reason::Eligible;
     let sight = connection.sight();
+    let run = connection.run();
     let hedged = search.hedges().filter(|_| eligible).zip(sight);
     let ended = match hedged {
         Some((hedges, sight)) => {
             let first = work(&mut connection);
             with_second(search, hedges, (sight, first), work).await
         }
-        None => Ended::First(until_end(search, sight, work(&mut connection)).await),
+        None => Ended::First(until_end(search, run, work(&mut connection)).await),
     };
     match ended {
         Ended::First(Ok(answer)) => Ok(answer),
@@ -57,13 +58,13 @@ where
 
 async fn until_end<DB: Backend, T>(
     search: &Search<'_, DB>,
-    sight: Option<Sight>,
+    run: Run,
     work: BoxFuture<'_, Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     tokio::select! {
         biased;
         outcome = work => outcome,
-        () = end_of(search.shared(), sight) => Err(fallen_silent()),
+        () = end_of(search.shared(), run) => Err(fallen_silent()),
         () = passed(search.deadline()) => Err(timed_out()),
     }
 }
@@ -81,7 +82,7 @@ where
 {
     let began = clock::now();
     let after = hedges.lock().begin();
-    let mut first = Box::pin(until_end(search, Some(sight), first));
+    let mut first = Box::pin(until_end(search, Run::Replica(sight), first));
     let ended = tokio::select! {
         biased;
         outcome = &mut first => Ended::First(outcome),
@@ -149,7 +150,7 @@ where
             return None;
         }
     };
-    let ends = end_of(shared, Some(confirmed.sight));
+    let ends = end_of(shared, Run::Replica(confirmed.sight));
     let answer = tokio::select! {
         biased;
         answer = work(&mut attempt.0.as_mut()?.lease) => answer.ok()?,

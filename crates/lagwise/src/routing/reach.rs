@@ -17,7 +17,7 @@ use super::deadline::{passed, time_out, timed_out};
 use super::decide::Decision;
 use super::dry::Foreseen;
 use super::read::Search;
-use super::run::{Failed, end_of, fallen_silent};
+use super::run::{Failed, Run, end_of, fallen_silent};
 use super::write::{await_primary, connect_primary};
 use crate::backend::Backend;
 use crate::budget::Permit;
@@ -69,7 +69,7 @@ impl<DB: Backend> Search<'_, DB> {
         let outcome = tokio::select! {
             biased;
             outcome = confirm(shared, &mut leased, candidate, requirement) => outcome,
-            () = end_of(shared, Some(sight)) => Err(Doubt::Failed(fallen_silent())),
+            () = end_of(shared, Run::Replica(sight)) => Err(Doubt::Failed(fallen_silent())),
             () = passed(self.deadline()) => Err(Doubt::Failed(timed_out())),
         };
         match outcome {
@@ -111,7 +111,7 @@ impl<DB: Backend> Search<'_, DB> {
         tokio::select! {
             biased;
             lease = node.lease() => lease,
-            () = end_of(shared, Some(sight)) => Err(fallen_silent()),
+            () = end_of(shared, Run::Replica(sight)) => Err(fallen_silent()),
             () = self.out_of_patience(node) => {
                 // The next read may find the connection open.
                 open_ahead(shared, node);
@@ -194,9 +194,7 @@ impl<DB: Backend> Search<'_, DB> {
         let fallback = is_fallback(reason);
         if !self.is_served_without_primary(floor) {
             // Whoever waits for a primary needs no place on it yet.
-            let mut waited = std::time::Duration::ZERO;
-            await_primary(self.shared(), self.until(), &mut waited).await;
-            self.add_wait(waited);
+            self.await_primary().await;
         }
         let outcome = match self.permit(floor, reason).await {
             Ok(permit) => self.on_primary(floor, reason, permit).await,
@@ -239,10 +237,18 @@ impl<DB: Backend> Search<'_, DB> {
         }
     }
 
+    /// Waits for a primary as long as the read does, once.
+    pub(super) async fn await_primary(&mut self) {
+        let (mut waited, until) = (std::time::Duration::ZERO, self.until());
+        await_primary(self.shared(), until, &mut waited).await;
+        self.add_wait(waited);
+    }
+
     /// Until when a primary is waited for.
-    pub(super) fn until(&self) -> Instant {
+    fn until(&mut self) -> Instant {
         let patience = self.shared().policy().write_wait;
-        clock::now().after(patience).min(self.deadline())
+        let until = clock::now().after(patience).min(self.deadline());
+        *self.primary_until.get_or_insert(until)
     }
 
     fn is_served_without_primary(&self, floor: Floor) -> bool {
@@ -263,6 +269,8 @@ impl<DB: Backend> Search<'_, DB> {
         let elsewhere = is_fallback(reason) && self.is_served_without_primary(floor);
         let (mut waited, until) = (std::time::Duration::ZERO, self.until());
         let session = self.session().cloned();
+        let until = (until, self.deadline());
+        let before = shared.published.load().timeline;
         let leased = tokio::select! {
             biased;
             leased = connect_primary(shared, session.as_ref(), until, &mut waited) => leased?,
@@ -272,19 +280,18 @@ impl<DB: Backend> Search<'_, DB> {
             () = passed(self.deadline()) => return Err(time_out()),
         };
         self.add_wait(waited);
+        // Where another timeline has begun meanwhile, it is not known whose the connection is.
+        let on = shared.published.load().timeline;
         let wanted_replica = is_fallback(reason) || reason == Reason::DryRun;
         let shadow = self.foreseen.as_mut().and_then(Foreseen::shadow);
         let load = self.foreseen.as_mut().and_then(Foreseen::load);
         let read = self.session();
         let read = read.map(|session| session.open_primary_read(wanted_replica, shadow));
         let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
-        Ok(ReadConnection::on_primary(
-            leased.lease,
-            route,
-            read,
-            permit,
-            load,
-        ))
+        Ok(
+            ReadConnection::on_primary(leased.lease, route, read, permit, load)
+                .written_on(on.filter(|_| on == before)),
+        )
     }
 
     fn sight(&self, candidate: Candidate) -> Option<Sight> {

@@ -63,15 +63,15 @@ pub(crate) async fn begin_read_only<DB: Backend>(
     let mut search = Search::new(caller, options);
     loop {
         let connection = search.run().await?;
-        let sight = connection.sight();
+        let (run, on_replica) = (connection.run(), connection.sight().is_some());
         let (lease, route, guards) = connection.into_parts();
         let statement = AssertSqlSafe(DB::BEGIN_READ_ONLY).into_sql_str();
         let ending = Ending::Read { _guards: guards };
-        let (node, on_replica) = (Arc::clone(&route.node), sight.is_some());
+        let node = Arc::clone(&route.node);
         let outcome = tokio::select! {
             biased;
             begun = Transaction::begin(lease, Some(statement), route, ending) => begun,
-            () = end_of(search.shared, sight) => Err(fallen_silent()),
+            () = end_of(search.shared, run) => Err(fallen_silent()),
             () = passed(search.deadline) => Err(timed_out()),
         };
         match outcome {
@@ -95,6 +95,8 @@ pub(crate) struct Search<'a, DB: Backend> {
     wait_until: Instant,
     /// When the read fails for having taken too long.
     deadline: Instant,
+    /// Until when a primary is waited for, from when one is needed.
+    pub(super) primary_until: Option<Instant>,
     /// For the primary, from when it was found out that the read can go there.
     pub(super) permit: Option<Permit>,
     /// What has failed so far failed before the read was sent: that costs it no retry.
@@ -131,6 +133,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             fallback: options.fallback.unwrap_or(shared.fallback),
             wait_until: began.after(wait),
             deadline,
+            primary_until: None,
             permit: None,
             unsent: false,
             place: None,
@@ -232,7 +235,13 @@ impl<'a, DB: Backend> Search<'a, DB> {
             observe::conflicted(node.name());
             node.load.conflicted(clock::now());
         }
-        account(self.shared, &node, failed.error)
+        let error = account(self.shared, &node, failed.error);
+        // What runs on the primary may have written.
+        if failed.on_replica {
+            error
+        } else {
+            error.sent()
+        }
     }
 
     /// A fallback that the primary could not take. What failed before says more.

@@ -8,10 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Cause, Sight};
+use lagwise_core::{Cause, Sight, Timeline};
 
 use super::deadline::is_timed_out;
 use super::read::Search;
+use super::write::deposed;
 use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
@@ -129,11 +130,21 @@ impl Failed {
     }
 }
 
-/// Waits until the monitor knows that a replica's run has ended. The primary's is not watched: who
-/// reads there has nowhere else to go.
-pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, sight: Option<Sight>) {
-    let Some(sight) = sight else {
-        return std::future::pending().await;
+/// What a connection is of, as long as it is worth waiting for an answer on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Run {
+    /// This run of a replica.
+    Replica(Sight),
+    /// The primary, on this timeline.
+    Primary(Option<Timeline>),
+}
+
+/// Waits until the monitor knows that a replica's run has ended, or that another node was promoted
+/// after the primary: whoever still waits there for an answer may wait for ever.
+pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, run: Run) {
+    let sight = match run {
+        Run::Replica(sight) => sight,
+        Run::Primary(on) => return deposed(shared, on).await,
     };
     let ended = |snapshot: &View<DB>| {
         let runs_on = snapshot.node(sight.node).is_some_and(|node| {

@@ -12,6 +12,8 @@ use lagwise_core::{Instant, NodeId, Place, Reason, Role, Snapshot, Timeline};
 
 use super::Caller;
 use super::authority::{Denied, confirm_primary};
+use super::deadline::passed;
+use super::run::fallen_silent;
 use crate::backend::{Backend, Fault};
 use crate::clock;
 use crate::connection::WriteConnection;
@@ -24,7 +26,7 @@ use crate::publish::Watcher;
 use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
-use crate::transaction::{Ending, Transaction};
+use crate::transaction::{Ending, Transaction, begin_on};
 
 /// A connection to the primary, which the caller asked for.
 pub(crate) async fn write<DB: Backend>(
@@ -79,7 +81,14 @@ pub(crate) async fn begin<DB: Backend>(
             on: found.on,
         };
         let Leased { node, lease } = found.leased;
-        match Transaction::begin(lease, statement.clone(), route, ending).await {
+        // Nothing is written before it has begun, so what gives no answer is begun elsewhere.
+        let begun = tokio::select! {
+            biased;
+            begun = Transaction::begin(lease, statement.clone(), route, ending) => begun,
+            () = deposed(caller.shared, found.on) => Err(fallen_silent()),
+            () = passed(until) => Err(fallen_silent()),
+        };
+        match begun {
             Ok(transaction) => return Ok(transaction),
             Err(error) => {
                 let gone = DB::fault(&error) == Fault::Node;
@@ -104,9 +113,15 @@ pub(crate) async fn begin_unseen<DB: Backend>(
     }
     found.route(Reason::Write);
     let Leased { node, lease } = found.leased;
-    let (connection, _in_flight) = lease.into_parts();
-    sqlx::Transaction::begin(connection, None)
-        .await
+    let (on, until) = (found.on, patience(&caller));
+    let begun = tokio::select! {
+        biased;
+        begun = begin_on(lease, None) => begun,
+        () = deposed(caller.shared, on) => Err(fallen_silent()),
+        () = passed(until) => Err(fallen_silent()),
+    };
+    begun
+        .map(|(transaction, _in_flight)| transaction)
         .map_err(|error| account(caller.shared, &node, error))
 }
 
@@ -170,12 +185,14 @@ async fn connect_until<DB: Backend>(
     loop {
         let before = on();
         let session = caller.session.as_ref();
+        let until = (until, caller.rules.deadline.unwrap_or(Instant::NEVER));
         let leased = connect_primary(caller.shared, session, until, &mut waited).await?;
         // A timeline that began meanwhile is not known to be that of the connection.
-        if before == on() || before.is_none() {
+        let after = on();
+        if before == after || before.is_none() {
             return Ok(Found {
                 leased,
-                on: on(),
+                on: after,
                 waited,
             });
         }
@@ -188,13 +205,15 @@ fn patience<DB: Backend>(caller: &Caller<'_, DB>) -> Instant {
 }
 
 /// Borrows a connection of the node that accepts writes. While there is none, or it cannot be
-/// reached, this waits for one until `until`, and adds up how long.
+/// reached, this waits for one until `until`, and adds up how long; for its turn in a pool that is busy,
+/// not beyond `deadline`.
 pub(super) async fn connect_primary<DB: Backend>(
     shared: &Arc<Shared<DB>>,
     session: Option<&Arc<SessionState>>,
-    until: Instant,
+    (until, deadline): (Instant, Instant),
     waited: &mut Duration,
 ) -> Result<Leased<DB>, Error> {
+    let mut suspected = false;
     let mut published = shared.published.watch();
     let mut failure = None;
     let asked_at = clock::now();
@@ -202,11 +221,11 @@ pub(super) async fn connect_primary<DB: Backend>(
         if shared.tasks.is_closed() {
             return Err(Error::closed());
         }
-        let found = primary_for(shared, session);
+        let found = primary_for(shared, session, &mut suspected);
         let began = clock::now();
         let asked = match &found {
             None => None,
-            Some(node) => match attempt(shared, node, until).await {
+            Some(node) => match attempt(shared, node, (until, deadline)).await {
                 Ok(leased) => {
                     *waited += began.since(asked_at);
                     return Ok(leased);
@@ -243,12 +262,16 @@ enum Obstacle {
 async fn attempt<DB: Backend>(
     shared: &Arc<Shared<DB>>,
     node: &Arc<Node<DB>>,
-    until: Instant,
+    (until, deadline): (Instant, Instant),
 ) -> Result<Leased<DB>, Obstacle> {
     let lease = tokio::select! {
         biased;
         lease = node.lease() => lease,
         obstacle = gives_up(shared, node.id, until) => return Err(obstacle),
+        () = passed(deadline) => {
+            let error = Error::on_node(node.name(), sqlx::Error::PoolTimedOut);
+            return Err(Obstacle::Final(error));
+        }
     };
     let mut leased = match lease {
         Ok(lease) => Leased {
@@ -315,11 +338,15 @@ async fn gives_up<DB: Backend>(shared: &Shared<DB>, node: NodeId, until: Instant
 fn primary_for<DB: Backend>(
     shared: &Arc<Shared<DB>>,
     session: Option<&Arc<SessionState>>,
+    suspected: &mut bool,
 ) -> Option<Arc<Node<DB>>> {
     let snapshot = shared.published.load();
     let id = snapshot.primary?;
     if session.is_some_and(|session| is_ahead(&snapshot, session)) {
-        shared.orders.give(Command::Suspect(id));
+        // Once is enough: each time makes the monitor look, and whoever waits look again.
+        if !std::mem::replace(suspected, true) {
+            shared.orders.give(Command::Suspect(id));
+        }
         return None;
     }
     shared.node(id)
@@ -361,12 +388,13 @@ async fn wait_for_news<DB: Backend>(
     }
 }
 
-/// Waits until a primary is known and can be asked, or `until` has come, and adds up how long.
+/// Waits until a primary is known and can be asked, or `until` has come, and adds up how long. Says
+/// whether there is one.
 pub(super) async fn await_primary<DB: Backend>(
     shared: &Shared<DB>,
     until: Instant,
     waited: &mut Duration,
-) {
+) -> bool {
     let mut published = shared.published.watch();
     let began = clock::now();
     let is_there = || {
@@ -377,6 +405,7 @@ pub(super) async fn await_primary<DB: Backend>(
         wait_for_change(shared, &mut published, until).await;
     }
     *waited += clock::now().since(began);
+    is_there()
 }
 
 /// Accounts for an error of a node.
