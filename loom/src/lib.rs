@@ -16,6 +16,7 @@ extern crate self as lagwise_core;
 
 #[path = "../../crates/lagwise-core/src/statement/cache.rs"]
 mod cache;
+#[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise/src/load.rs"]
 mod load;
 #[path = "../../crates/lagwise/src/publish.rs"]
@@ -46,7 +47,7 @@ pub mod verdicts;
 pub use real_core::*;
 
 pub use self::cache::Verdicts;
-use self::surroundings::{backend, clock, error, observe, routing};
+use self::surroundings::{backend, clock, error, observe, routing, shadow};
 
 /// In place of chance: all memories of verdicts have one seed, so a law knows which texts share a line.
 #[must_use]

@@ -32,7 +32,7 @@ pub fn no_end_of_a_write_is_slept_through() {
 pub fn no_end_of_a_read_is_slept_through() {
     in_every_order(|| {
         let session = Arc::new(SessionState::default());
-        let read = session.open_primary_read(true);
+        let read = session.open_primary_read(true, None);
         let read = thread::spawn(move || drop(read));
         assert_ne!(settled(&session).needed(), Some(Instant::NEVER));
         end_of(read);

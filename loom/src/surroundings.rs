@@ -59,3 +59,22 @@ pub(crate) mod routing {
         Assumed(Instant),
     }
 }
+
+/// In place of what a session would be in dry mode: no law is about it.
+pub(crate) mod shadow {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use lagwise_core::Session;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Shadow(Mutex<Session>);
+
+    impl Shadow {
+        pub(crate) fn core(&self) -> MutexGuard<'_, Session> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct ShadowRead;
+}
