@@ -36,6 +36,8 @@ pub struct Claim {
     pub beyond: bool,
     /// It wrote what `lsn` does not cover: should the timeline end, that may be lost.
     pub uncaptured: bool,
+    /// What it wrote may have been lost in a promotion since.
+    pub lost: bool,
     /// A write may still take effect until then.
     pub unsettled_until: Option<WallTime>,
     /// What the session read on replicas that `lsn` does not cover.
@@ -96,6 +98,7 @@ impl Claim {
             issued,
             beyond: false,
             uncaptured: false,
+            lost: false,
             unsettled_until: None,
             read: None,
         }
@@ -119,6 +122,7 @@ impl Claim {
             issued: self.issued.max(other.issued),
             beyond: self.beyond || other.beyond,
             uncaptured: self.uncaptured || other.uncaptured,
+            lost: self.lost || other.lost,
             unsettled_until: self.unsettled_until.max(other.unsettled_until),
             read: match (self.read, other.read) {
                 (Some(one), Some(other)) => Some(one.and(other)),
@@ -188,11 +192,13 @@ impl Claim {
     }
 
     /// Whether what the session wrote may be missing from the present history, as far as the claim
-    /// alone can tell: it was never captured, and the timeline it was written on has ended.
+    /// alone can tell: it says so, or it was never captured, and the timeline it was written on has
+    /// ended.
     #[must_use]
     pub fn may_be_lost(&self, snapshot: &Snapshot) -> bool {
         let ended = snapshot.timeline.is_some_and(|now| self.timeline < now);
-        self.uncaptured && snapshot.system == Some(self.system) && ended
+        let may_be = self.lost || (self.uncaptured && ended);
+        may_be && snapshot.system == Some(self.system)
     }
 
     /// The claim in bytes, 19 to 48 of them.
@@ -255,6 +261,7 @@ impl Claim {
             issued,
             beyond: has(BEYOND),
             uncaptured: has(UNCAPTURED),
+            lost: has(LOST),
             unsettled_until,
             read,
         })
@@ -271,6 +278,7 @@ impl Claim {
             | flag(self.unsettled_until.is_some(), UNSETTLED)
             | flag(self.beyond, BEYOND)
             | flag(self.uncaptured, UNCAPTURED)
+            | flag(self.lost, LOST)
     }
 }
 
@@ -280,7 +288,8 @@ const READ: u8 = 4;
 const SEVERAL: u8 = 8;
 const BEYOND: u8 = 16;
 const UNCAPTURED: u8 = 32;
-const KNOWN: u8 = 63;
+const LOST: u8 = 64;
+const KNOWN: u8 = 127;
 
 /// By how much the clocks of two instances may differ before a replica that crashed and went back
 /// within the same moment could be taken for one that ran on, or a write of unknown outcome for one

@@ -26,14 +26,16 @@ fn claims() -> impl Strategy<Value = Claim> {
         prop::option::of(prop_oneof![0_u64..9, any::<u64>()]),
     );
     let times = (0_u64..1 << 48, prop::option::of(0_u64..1 << 56));
-    (place, times, any::<bool>(), any::<bool>(), read).prop_map(
-        |((system, timeline, lsn), (issued, until), beyond, uncaptured, read)| Claim {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (place, times, flags, read).prop_map(
+        |((system, timeline, lsn), (issued, until), (beyond, uncaptured, lost), read)| Claim {
             system: SystemId::new(system),
             timeline: Timeline::new(timeline),
             lsn: lsn.map(Lsn::new),
             issued: WallTime::from_millis(issued),
             beyond,
             uncaptured,
+            lost,
             unsettled_until: until.map(WallTime::from_millis),
             read,
         },

@@ -275,37 +275,32 @@ impl Session {
         Some(self.before_promotion(claim, position, snapshot))
     }
 
-    /// What was written on a timeline that has ended is told as of that one: else a token made after
-    /// a promotion would pass a lost write off as one of the present history.
+    /// What may have been lost is told as such. The claim is of the present timeline all the same: whoever
+    /// has not seen that must not serve a session that has.
     fn before_promotion(
         &self,
         claim: Claim,
         position: Option<Position>,
         snapshot: &Snapshot,
     ) -> Claim {
-        let lost = |position: &Position| snapshot.place(*position, Instant::NEVER) == Place::Lost;
-        if let Some(position) = position.filter(lost) {
+        let gone = |position: &Position| snapshot.place(*position, Instant::NEVER) == Place::Lost;
+        if position.as_ref().is_some_and(gone) {
             return Claim {
-                timeline: position.timeline,
+                lsn: None,
+                beyond: true,
+                lost: true,
                 ..claim
             };
         }
-        let written_on = |written| snapshot.lost_on(written);
-        match self.trail.last_write.and_then(written_on) {
-            Some(ended)
-                if claim.uncaptured
-                    || position.is_none_or(|position| position.timeline > ended) =>
-            {
-                Claim {
-                    timeline: ended,
-                    lsn: None,
-                    beyond: true,
-                    uncaptured: true,
-                    ..claim
-                }
-            }
-            _ => claim,
+        let lost = |written| snapshot.lost_on(written).is_some();
+        if self.trail.last_write.is_some_and(lost) {
+            return Claim {
+                beyond: true,
+                lost: true,
+                ..claim
+            };
         }
+        claim
     }
 
     /// The client has been given a token that says all of this.

@@ -261,6 +261,8 @@ impl World {
         let claim = claim.unwrap_or_else(|| {
             self.broken("what was written can be read", String::new());
         });
+        // Whoever has heard here that its writes may be lost is not told again by what it takes along.
+        let told = session.may_have_lost_writes(&this.snapshot);
         let longest = if self.chance.one_in(8) { 4000 } else { 60 };
         let arrives = self.now + self.chance.below(longest * MS);
         let next = self.chance.index(self.processes.len());
@@ -268,6 +270,9 @@ impl World {
         let client = &mut self.clients[client];
         client.process = next;
         client.travelling = Some((claim, arrives));
+        for write in client.wrote.iter_mut().filter(|_| told) {
+            write.followed = false;
+        }
     }
 
     fn arrive(&mut self, client: usize) {
