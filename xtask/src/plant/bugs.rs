@@ -119,12 +119,6 @@ pub(crate) const BUGS: &[Bug] = &[
         wrong: "known.is_some_and(|known| observed.received_at < known)",
     },
     Bug {
-        name: "clocks of two processes are taken to agree",
-        file: "claim.rs",
-        right: "const CLOCKS_DIFFER: Duration = Duration::from_secs(2);",
-        wrong: "const CLOCKS_DIFFER: Duration = Duration::ZERO;",
-    },
-    Bug {
         name: "an old primary at its successor's address is written to",
         file: "monitor/topology.rs",
         right: "let standing = standing.filter(|timeline| !self.is_deposed(*timeline));",
