@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::shared::{RouterId, Shared};
 use crate::token::Token;
 use crate::transaction::Transaction;
+use crate::view::View;
 
 /// Routes statements over a primary and its replicas.
 ///
@@ -33,7 +34,7 @@ use crate::transaction::Transaction;
 ///
 /// Inside [`Session::scope`], the methods of a router act in that session.
 pub struct Router<DB: Backend> {
-    pub(crate) shared: Arc<Shared<DB>>,
+    shared: Arc<Shared<DB>>,
 }
 
 impl<DB: Backend> Router<DB> {
@@ -252,17 +253,13 @@ impl<DB: Backend> Router<DB> {
         if self.is_closed() {
             return Err(Error::closed());
         }
-        let mut published = self.shared.published.watch();
-        let waits = async {
-            while self.missing(replicas).is_some() {
-                published.changed().await;
-            }
-        };
+        let is_ready = |view: &View<DB>| missing(view, replicas).is_none().then_some(());
+        let waits = self.shared.published.until(is_ready);
         tokio::select! {
             biased;
             () = self.shared.tasks.cancelled() => Err(Error::closed()),
             () = waits => Ok(()),
-            () = tokio::time::sleep(timeout) => match self.missing(replicas) {
+            () = tokio::time::sleep(timeout) => match missing(&self.snapshot(), replicas) {
                 Some(missing) => Err(Error::not_ready(missing)),
                 None => Ok(()),
             },
@@ -287,22 +284,20 @@ impl<DB: Backend> Router<DB> {
         let (session, rules) = ambient::session(self.shared.id).unzip();
         Caller::new(&self.shared, session, rules.unwrap_or_default())
     }
+}
 
-    /// What is still missing until the cluster is ready.
-    fn missing(&self, replicas: usize) -> Option<String> {
-        let snapshot = self.snapshot();
-        let state = || {
-            let describe = |node| describe(&snapshot, node);
-            let states: Vec<String> = snapshot.present().map(describe).collect();
-            states.join(", ")
-        };
-        if snapshot.primary.is_none() || snapshot.primary_lost.is_some() {
-            return Some(format!("no node accepts writes ({})", state()));
-        }
-        let found = snapshot.in_rotation();
-        (found < replicas)
-            .then(|| format!("{found} of {replicas} replicas take reads ({})", state()))
+/// What is still missing until the cluster is ready.
+fn missing(snapshot: &Snapshot, replicas: usize) -> Option<String> {
+    let state = || {
+        let describe = |node| describe(snapshot, node);
+        let states: Vec<String> = snapshot.present().map(describe).collect();
+        states.join(", ")
+    };
+    if snapshot.primary.is_none() || snapshot.primary_lost.is_some() {
+        return Some(format!("no node accepts writes ({})", state()));
     }
+    let found = snapshot.in_rotation();
+    (found < replicas).then(|| format!("{found} of {replicas} replicas take reads ({})", state()))
 }
 
 /// Where a node stands, in a few words.

@@ -9,6 +9,7 @@ mod balanced;
 mod bound;
 mod bypass;
 mod catalog;
+mod configured;
 mod conflicts;
 mod counted;
 mod crash;

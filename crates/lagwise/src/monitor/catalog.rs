@@ -31,7 +31,7 @@ pub(crate) struct CatalogReader<DB: Backend> {
 impl<DB: Backend> CatalogReader<DB> {
     pub(crate) async fn run(mut self) {
         loop {
-            let node = self.source().await;
+            let node = self.published.until(source).await;
             let pause = match tokio::time::timeout(TIMEOUT, self.refresh(&node)).await {
                 Ok(Ok(())) => self.interval,
                 Ok(Err(error)) => {
@@ -52,27 +52,6 @@ impl<DB: Backend> CatalogReader<DB> {
         }
     }
 
-    /// The primary, which knows first; without one, any replica that can be read.
-    async fn source(&self) -> Arc<Node<DB>> {
-        let mut published = self.published.watch();
-        loop {
-            let snapshot = self.published.load();
-            let primary = snapshot.primary.filter(|_| snapshot.primary_lost.is_none());
-            let in_rotation = || {
-                let mut nodes = snapshot.nodes.iter();
-                nodes.find(|node| node.membership.is_in_rotation())
-            };
-            // Without a replica it makes no difference what a statement does.
-            let several = snapshot.roster.iter().nth(1).is_some();
-            let id = primary.or_else(|| in_rotation().map(|node| node.id));
-            let id = id.filter(|_| several);
-            if let Some(node) = id.and_then(|id| snapshot.roster.get(id)) {
-                return Arc::clone(node);
-            }
-            published.changed().await;
-        }
-    }
-
     /// Reads the objects if they have changed.
     async fn refresh(&mut self, node: &Node<DB>) -> Result<(), sqlx::Error> {
         let mut connection = node.monitor_options(TIMEOUT).connect().await?;
@@ -87,6 +66,19 @@ impl<DB: Backend> CatalogReader<DB> {
         }
         sqlx::Connection::close(connection).await
     }
+}
+
+/// The primary, which knows first; without one, any replica that can be read.
+fn source<DB: Backend>(view: &View<DB>) -> Option<Arc<Node<DB>>> {
+    // Without a replica it makes no difference what a statement does.
+    view.roster.iter().nth(1)?;
+    let primary = view.primary.filter(|_| view.primary_lost.is_none());
+    let in_rotation = || {
+        let mut nodes = view.nodes.iter();
+        nodes.find(|node| node.membership.is_in_rotation())
+    };
+    let id = primary.or_else(|| Some(in_rotation()?.id))?;
+    view.roster.get(id).map(Arc::clone)
 }
 
 /// The server is told to give up after this long, too.

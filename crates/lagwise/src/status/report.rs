@@ -90,7 +90,7 @@ impl Cluster {
     /// What a router knows now.
     #[must_use]
     pub fn of<DB: Backend>(router: &Router<DB>) -> Self {
-        let view = router.shared.published.load();
+        let view = router.shared().published.load();
         let now = clock::now();
         let policy = &view.policy;
         let nodes = view.present().filter_map(|node| {
