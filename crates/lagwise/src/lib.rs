@@ -154,6 +154,9 @@ pub type PgSession = Session<sqlx::Postgres>;
 mod guides {
     #[doc = include_str!("../../../README.md")]
     mod readme {}
+    #[cfg(feature = "config")]
+    #[doc = include_str!("../../../docs/configuration.md")]
+    mod configuration {}
     #[doc = include_str!("../../../docs/consistency.md")]
     mod consistency {}
     #[doc = include_str!("../../../docs/failure.md")]
