@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use lagwise::{Cause, Role};
-use lagwise_testkit::Cluster;
+use lagwise::{Cause, NodeConfig, Role};
+use lagwise_testkit::{Balancer, Cluster};
 use lagwise_tests::Outcome;
-use lagwise_tests::cluster::{number, start, start_with, with_router};
+use lagwise_tests::cluster::{bare, config, number, settle, start, start_with, with_router};
 use lagwise_tests::observe::{each_poll, ejected, primary_is, readmitted, view};
 use sqlx::AssertSqlSafe;
 
@@ -49,6 +49,21 @@ async fn another_cluster_at_a_replicas_address_answers_nobody() -> Outcome {
         readmitted(&db, "r1").await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_leads_elsewhere_is_noticed_while_the_monitors_connection_lives() -> Outcome
+{
+    let ours = start(1, OURS).await?;
+    let other = Cluster::builder().replicas(2).own_system_identifier();
+    let theirs = start_with(other, THEIRS).await?;
+    // The monitor comes first, and is led to ours; the two who come next are not.
+    let address = Balancer::over([ours.replica(0), theirs.replica(0), theirs.replica(1)])?;
+    let replica = NodeConfig::url(address.url()).name("r1");
+    let db = settle(bare().primary(config(ours.primary())).replica(replica), 1).await?;
+    let whose = db.run_read(|node| Box::pin(number(node, WHOSE))).await?;
+    assert_eq!(whose, 1);
+    ejected(&db, "r1", Cause::Foreign).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
