@@ -31,6 +31,18 @@ pub(crate) enum Failure {
     /// Standard output is full, or not there.
     #[error("standard output could not be written: {0}")]
     Output(#[source] io::Error),
+    /// Nobody said which nodes.
+    #[error(
+        "no nodes are named: give --primary URL and --replica URL, or --url with several hosts, or \
+         --config FILE, or set LAGWISE_PRIMARY and LAGWISE_REPLICAS, LAGWISE_URL or LAGWISE_CONFIG"
+    )]
+    NoNodes,
+    /// What is said of the nodes cannot be meant.
+    #[error("{0}")]
+    Nodes(#[source] lagwise::Error),
+    /// The system would not give what every command needs.
+    #[error("cannot wait for signals or the network: {0}")]
+    Signals(#[source] io::Error),
     /// Each was complained of when it happened.
     #[error("{} could not be answered", inputs(*.0))]
     Unanswered(usize),
@@ -53,10 +65,12 @@ pub(crate) enum InputFault {
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } => USAGE.into(),
-            Self::Catalog { .. } | Self::Input { .. } | Self::Output(_) | Self::Unanswered(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) => USAGE.into(),
+            Self::Catalog { .. }
+            | Self::Input { .. }
+            | Self::Output(_)
+            | Self::Signals(_)
+            | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }
 }

@@ -12,7 +12,11 @@ mod catalog;
 mod console;
 mod explain;
 mod failure;
+mod format;
+mod nodes;
 mod printable;
+mod signal;
+mod vitals;
 
 /// Routes sqlx traffic over a PostgreSQL primary and its replicas.
 #[derive(Debug, Parser)]

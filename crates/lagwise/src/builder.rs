@@ -31,7 +31,8 @@ use crate::view::{Lent, Roster, View};
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is connected"]
 pub struct RouterBuilder<DB: Backend> {
-    nodes: Vec<(Role, NodeConfig<DB>)>,
+    /// Without a role, it is found by asking.
+    nodes: Vec<(Option<Role>, NodeConfig<DB>)>,
     policy: Policy,
     fallback: Fallback,
     budget: Budget,
@@ -39,7 +40,8 @@ pub struct RouterBuilder<DB: Backend> {
     read_deadline: Option<Duration>,
     hedge: Option<Hedge>,
     dry_run: bool,
-    catalog_interval: Duration,
+    /// Without one, the catalog is not read.
+    catalog_interval: Option<Duration>,
     statements: Settings,
     names: Vec<NameError>,
     keys: Option<Keys>,
@@ -56,22 +58,32 @@ impl<DB: Backend> RouterBuilder<DB> {
             read_deadline: None,
             hedge: None,
             dry_run: false,
-            catalog_interval: Duration::from_secs(30),
+            catalog_interval: Some(Duration::from_secs(30)),
             statements: Settings::default(),
             names: Vec::new(),
             keys: None,
         }
     }
 
-    /// The node that accepts writes when the router is built. There must be one.
+    /// The node that accepts writes when the router is built. There must be one, unless nodes are given
+    /// without roles.
     pub fn primary(mut self, node: impl Into<NodeConfig<DB>>) -> Self {
-        self.nodes.push((Role::Primary, node.into()));
+        self.nodes.push((Some(Role::Primary), node.into()));
+        self
+    }
+
+    /// A node whose role is found by asking it: `node-1` and so on, unless it has a name. Of nodes that
+    /// turn out to be of different clusters, those of the first one's count.
+    pub fn node(mut self, node: impl Into<NodeConfig<DB>>) -> Self {
+        let number = self.nodes.len() + 1;
+        let node = node.into().or_name(|| format!("node-{number}"));
+        self.nodes.push((None, node));
         self
     }
 
     /// A replica. There may be none, and the router is then a pool.
     pub fn replica(mut self, node: impl Into<NodeConfig<DB>>) -> Self {
-        self.nodes.push((Role::Replica, node.into()));
+        self.nodes.push((Some(Role::Replica), node.into()));
         self
     }
 
@@ -198,7 +210,14 @@ impl<DB: Backend> RouterBuilder<DB> {
     /// How often the router looks whether the database's functions, views and tables have changed.
     /// 30 s unless set. It looks at once when a replica has refused a statement as a write.
     pub fn catalog_interval(mut self, interval: Duration) -> Self {
-        self.catalog_interval = interval;
+        self.catalog_interval = Some(interval);
+        self
+    }
+
+    /// Never reads the database's catalog, for a router that only watches its nodes: statements are
+    /// judged by what every server has built in, and what names anything else goes to the primary.
+    pub fn without_catalog(mut self) -> Self {
+        self.catalog_interval = None;
         self
     }
 
@@ -240,7 +259,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             .clone()
             .validate()
             .map_err(|error| faults.push(error.to_string()));
-        let nodes = connect_nodes(self.nodes, &mut faults);
+        let nodes = connect_nodes(with_roles(self.nodes), &mut faults);
         let (Ok(policy), Some(first), true) = (policy, nodes.first().cloned(), faults.is_empty())
         else {
             return Err(Error::config(faults));
@@ -255,13 +274,15 @@ impl<DB: Backend> RouterBuilder<DB> {
         let (announcer, events) = Announcer::new();
         let (tasks, ends) = Tasks::new(runtime);
         let statements = Arc::new(Statements::new(self.statements));
-        let reader = CatalogReader {
-            published: Arc::clone(&published),
-            statements: Arc::clone(&statements),
-            interval: self.catalog_interval,
-            mark: None,
-        };
-        tasks.spawn(reader.run());
+        if let Some(interval) = self.catalog_interval {
+            let reader = CatalogReader {
+                published: Arc::clone(&published),
+                statements: Arc::clone(&statements),
+                interval,
+                mark: None,
+            };
+            tasks.spawn(reader.run());
+        }
         let (capturer, captures) = Capturer::new(Arc::clone(&published));
         tasks.spawn(capturer.run());
         Ok(Router::new(Shared {
@@ -292,11 +313,13 @@ impl<DB: Backend> RouterBuilder<DB> {
         let primaries = self
             .nodes
             .iter()
-            .filter(|(role, _)| *role == Role::Primary)
+            .filter(|(role, _)| *role == Some(Role::Primary))
             .count();
-        if primaries != 1 {
+        let to_be_asked = self.nodes.iter().any(|(role, _)| role.is_none());
+        if primaries > 1 || (primaries == 0 && !to_be_asked) {
             faults.push(format!(
-                "{primaries} nodes are given as primary: call .primary(..) exactly once"
+                "{primaries} nodes are given as primary: call .primary(..) exactly once, or give the \
+                 nodes without roles by .node(..)"
             ));
         }
         if self.nodes.len() > MOST_NODES {
@@ -308,13 +331,15 @@ impl<DB: Backend> RouterBuilder<DB> {
         let keys = self.keys.as_ref();
         faults.extend(keys.and_then(|keys| short_lived(&self.policy, keys)));
         faults.extend(self.names.iter().map(NameError::to_string));
-        if self.catalog_interval < Duration::from_secs(1) {
-            faults.push(format!(
-                "catalog_interval is {:?}: reading the catalog more often than once a second would \
-                 load the primary",
-                self.catalog_interval
-            ));
-        }
+        let often = self
+            .catalog_interval
+            .filter(|interval| *interval < Duration::from_secs(1));
+        faults.extend(often.map(|interval| {
+            format!(
+                "catalog_interval is {interval:?}: reading the catalog more often than once a second \
+                 would load the primary"
+            )
+        }));
         faults.extend(self.hedge.iter().flat_map(Hedge::faults));
         if self.read_deadline == Some(Duration::ZERO) {
             faults.push(
@@ -331,6 +356,23 @@ impl<DB: Backend> RouterBuilder<DB> {
         }
         faults
     }
+}
+
+/// Where no node was given as primary, the first is heard first; what it is, it says itself.
+fn with_roles<DB: Backend>(
+    nodes: Vec<(Option<Role>, NodeConfig<DB>)>,
+) -> Vec<(Role, NodeConfig<DB>)> {
+    let mut has_primary = nodes.iter().any(|(role, _)| *role == Some(Role::Primary));
+    let with_role = |(role, node): (Option<Role>, _)| {
+        let role = role.unwrap_or(if has_primary {
+            Role::Replica
+        } else {
+            has_primary = true;
+            Role::Primary
+        });
+        (role, node)
+    };
+    nodes.into_iter().map(with_role).collect()
 }
 
 /// Tokens that are not good for as long as a replica may lag: whoever comes back after that would

@@ -63,6 +63,8 @@
 //! | `axum` | `tower`, and extractors |
 //! | `tonic` | `tower`, and the session of a gRPC request |
 //! | `redis` | `RedisStore`: sessions under keys, in Redis or Valkey |
+//! | `config` | nodes and settings from a file or from libpq's connection strings: `Router::from_config` |
+//! | `status` | what the router knows, as JSON, as a web page and as events, for an axum application |
 //! | `serde` | tokens in the payloads of jobs |
 //! | `encryption` | tokens whose content only their keys can read |
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -77,6 +79,8 @@ mod budget;
 mod builder;
 mod capture;
 mod clock;
+#[cfg(feature = "config")]
+pub mod config;
 mod connection;
 mod error;
 mod events;
@@ -99,6 +103,8 @@ mod rules;
 mod session;
 mod shared;
 mod statements;
+#[cfg(feature = "status")]
+pub mod status;
 mod store;
 mod sync;
 mod tenure;

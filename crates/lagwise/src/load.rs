@@ -19,6 +19,8 @@ pub(crate) struct Load {
     granted: Mutex<Instant>,
     imagined: AtomicU32,
     latency: Mutex<PeakEwma>,
+    /// What the last probe took.
+    last: Mutex<Option<Duration>>,
     conflicts: Mutex<Conflicts>,
 }
 
@@ -29,6 +31,7 @@ impl Load {
             granted: Mutex::new(now),
             imagined: AtomicU32::new(0),
             latency: Mutex::new(PeakEwma::new(now, UNKNOWN, DECAY)),
+            last: Mutex::new(None),
             conflicts: Mutex::new(Conflicts {
                 lately: 0,
                 stamped: now,
@@ -69,6 +72,22 @@ impl Load {
     /// Accounts for a round trip.
     pub(crate) fn observe(&self, now: Instant, latency: Duration) {
         self.latency().observe(now, latency);
+    }
+
+    /// Accounts for a round trip of the monitor.
+    pub(crate) fn probed(&self, now: Instant, took: Duration) {
+        self.observe(now, took);
+        *self.last() = Some(took);
+    }
+
+    /// What the monitor's last round trip took: for people.
+    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "nobody looks"))]
+    pub(crate) fn last_round_trip(&self) -> Option<Duration> {
+        *self.last()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accounts for a round trip that was given up after so long: it takes at least that.

@@ -54,6 +54,13 @@ impl fmt::Debug for Address {
 }
 
 impl<DB: Backend> Node<DB> {
+    /// Whether a read may have a connection here soon: one is idle or can be opened, or those there are
+    /// have come round of late.
+    pub(crate) fn has_room(&self, now: Instant, of_late: Duration) -> bool {
+        let most = self.pool.options().get_max_connections();
+        self.pool.num_idle() > 0 || self.pool.size() < most || self.load.grants(now, of_late)
+    }
+
     /// Borrows a connection.
     pub(crate) async fn lease(&self) -> Result<Lease<DB>, sqlx::Error> {
         Lease::acquire(self).await

@@ -80,6 +80,12 @@ impl<DB: Backend> NodeConfig<DB> {
         self
     }
 
+    /// Gives it a name if it has none.
+    pub(crate) fn or_name(mut self, name: impl FnOnce() -> String) -> Self {
+        self.name.get_or_insert_with(name);
+        self
+    }
+
     /// Its share of the reads, relative to other replicas. 100 unless set; 0 serves only while nobody
     /// else can.
     #[must_use]

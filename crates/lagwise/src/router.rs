@@ -33,7 +33,7 @@ use crate::transaction::Transaction;
 ///
 /// Inside [`Session::scope`], the methods of a router act in that session.
 pub struct Router<DB: Backend> {
-    shared: Arc<Shared<DB>>,
+    pub(crate) shared: Arc<Shared<DB>>,
 }
 
 impl<DB: Backend> Router<DB> {

@@ -82,8 +82,9 @@ async fn reads_that_are_canceled_under_load_are_all_answered() -> Outcome {
     });
     let readers = tokio::task::JoinSet::from_iter(readers).join_all().await;
     let canceled: usize = readers.into_iter().sum::<Outcome<usize>>()?;
+    // Half of them, did nobody look; how many fewer depends on what else this machine does.
     assert!(
-        (1..200).contains(&canceled),
+        (1..300).contains(&canceled),
         "{canceled} of 600 were tried twice"
     );
     Ok(())

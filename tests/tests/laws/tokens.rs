@@ -22,11 +22,7 @@ pub(crate) fn keyed(router: RouterBuilder<Postgres>) -> Outcome<RouterBuilder<Po
 
 /// An instance of a service over a cluster, whose replicas stay in however late they are.
 pub(crate) async fn instance(cluster: &Cluster) -> Outcome<PgRouter> {
-    let patient = |policy: &mut lagwise::Policy| {
-        policy.max_lag = Duration::from_secs(60);
-        // Hundreds of reads at once on cold pools wait for connections to be opened.
-        policy.acquire_patience = Duration::from_secs(10);
-    };
+    let patient = |policy: &mut lagwise::Policy| policy.max_lag = Duration::from_secs(60);
     let router = keyed(router(cluster).policy(patient))?;
     settle(router, cluster.replicas().len()).await
 }

@@ -144,7 +144,6 @@ async fn tight(cluster: &lagwise_testkit::Cluster) -> Outcome<PgRouter> {
     let policy = |policy: &mut lagwise::Policy| {
         policy.max_lag = Duration::from_secs(60);
         policy.max_waiting = 16;
-        policy.acquire_patience = Duration::from_secs(10);
     };
     let router = router(cluster).policy(policy).budget(budget);
     settle(keyed(router.wait(Duration::from_millis(400)))?, 2).await

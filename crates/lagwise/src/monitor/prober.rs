@@ -84,7 +84,7 @@ impl<DB: Backend> Prober<DB> {
         let result = answer.unwrap_or(Err(ProbeFailure::Timeout));
         match result {
             // What it takes to connect says nothing of how fast the node answers.
-            Ok(_) if connected => self.node.load.observe(clock::now(), took),
+            Ok(_) if connected => self.node.load.probed(clock::now(), took),
             Ok(_) => {}
             Err(_) => self.line = None,
         }

@@ -133,13 +133,19 @@ impl<DB: Backend> Search<'_, DB> {
         }
     }
 
-    /// Whether the read can be served without this node: by another replica, or by the primary, whose
-    /// permit is taken at once.
+    /// Whether the read can be served without this node: by another replica that has room, or by the
+    /// primary, whose permit is taken at once. Where all pools are just being filled, nobody gains by
+    /// going from one to the other.
     async fn has_elsewhere(&mut self, but: &Node<DB>) -> bool {
         let snapshot = self.shared().published.load();
         let (floor, now) = (self.floor(&snapshot), clock::now());
         match self.decide_without(&snapshot, floor, now, but.id) {
-            Decision::Try(..) => true,
+            Decision::Try(candidate, _) => {
+                let shared = self.shared();
+                let patience = shared.policy().acquire_patience;
+                let other = shared.node(candidate.node);
+                other.is_some_and(|other| other.has_room(now, patience))
+            }
             Decision::Primary(reason) => {
                 if self.permit.is_none() && is_fallback(reason) {
                     self.permit = self.shared().purse.spend(now).await.ok();

@@ -1,0 +1,120 @@
+//! What a person wants to know of a server and no decision needs: its connections, its stream, its
+//! conflicts.
+//!
+//! The monitor asks what is proved by; this asks the rest, seldom, and on a connection of its own, so
+//! that neither ever waits for the other. What the role may not see is absent, never zero. No verdict
+//! on reads comes from here.
+//!
+//! Views are described in the PostgreSQL manual, chapter "Monitoring Database Activity".
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, FromRow};
+
+/// What one server says of itself.
+#[derive(Clone, Debug, Serialize, FromRow)]
+pub(crate) struct Vitals {
+    /// Such as 150018.
+    pub(crate) version: i32,
+    pub(crate) in_recovery: bool,
+    /// The timeline of its last checkpoint; that which it replays is seen at its next one.
+    pub(crate) checkpoint_timeline: Option<i32>,
+    /// Client connections, those of this command among them.
+    pub(crate) connections: Option<i32>,
+    pub(crate) max_connections: i32,
+    /// Queries that replay has canceled since the statistics were reset, in all databases.
+    pub(crate) conflicts: Option<i64>,
+    /// Whether a receiver of the log runs: on a replica, whether there is a stream.
+    pub(crate) receiving: bool,
+    /// What the receiver says of itself: `streaming`, or `waiting` and so on. To those who may see it.
+    pub(crate) receiver_status: Option<String>,
+    /// How long ago the receiver last heard from its sender, by the server's clock. To those who may see it.
+    pub(crate) heard_seconds_ago: Option<f64>,
+    /// How long ago the last transaction that was replayed had been committed, by the clocks of both.
+    pub(crate) last_replayed_commit_seconds_ago: Option<f64>,
+    /// The last position that was received and written.
+    pub(crate) received_lsn: Option<String>,
+    pub(crate) replayed_lsn: Option<String>,
+    /// `not paused`, `pause requested` or `paused`.
+    pub(crate) replay_pause: Option<String>,
+    /// How many standbys stream from here. To those who may see it; to others only whether any is there.
+    pub(crate) senders: i64,
+}
+
+const QUESTION: &str = "\
+    SELECT current_setting('server_version_num')::int AS version, \
+      r AS in_recovery, \
+      (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint_timeline, \
+      (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections, \
+      current_setting('max_connections')::int AS max_connections, \
+      CASE WHEN r THEN (SELECT sum(conflicts)::int8 FROM pg_stat_database) END AS conflicts, \
+      EXISTS (SELECT FROM pg_stat_wal_receiver) AS receiving, \
+      (SELECT status FROM pg_stat_wal_receiver) AS receiver_status, \
+      (SELECT extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 \
+        FROM pg_stat_wal_receiver) AS heard_seconds_ago, \
+      CASE WHEN r THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 \
+        END AS last_replayed_commit_seconds_ago, \
+      CASE WHEN r THEN pg_last_wal_receive_lsn()::text END AS received_lsn, \
+      CASE WHEN r THEN pg_last_wal_replay_lsn()::text END AS replayed_lsn, \
+      CASE WHEN r THEN pg_get_wal_replay_pause_state() END AS replay_pause, \
+      (SELECT count(*) FROM pg_stat_replication) AS senders \
+    FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) x";
+
+/// Asks one server, and keeps the connection for the next time.
+#[derive(Debug)]
+pub(crate) struct VitalsProbe {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl VitalsProbe {
+    pub(crate) fn new(options: &PgConnectOptions, timeout: Duration) -> Self {
+        let limit = timeout.as_millis().max(1).to_string();
+        let options = options
+            .clone()
+            .application_name("lagwise")
+            .options([("statement_timeout", limit.as_str())]);
+        Self {
+            options,
+            connection: None,
+        }
+    }
+
+    /// What the server says, within a time limit.
+    ///
+    /// # Errors
+    /// In words that hold no password. The connection is then not used again.
+    pub(crate) async fn ask(&mut self, timeout: Duration) -> Result<Vitals, Unwell> {
+        // Whatever happens on the way, a connection of which the answer is still owed is not kept.
+        let kept = self.connection.take();
+        let asks = async {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.options.connect().await.map_err(Unwell::Connect)?,
+            };
+            let vitals = sqlx::query_as(QUESTION)
+                .fetch_one(&mut connection)
+                .await
+                .map_err(Unwell::Answer)?;
+            Ok((vitals, connection))
+        };
+        let (vitals, connection) = tokio::time::timeout(timeout, asks)
+            .await
+            .map_err(|_elapsed| Unwell::Late(timeout))??;
+        self.connection = Some(connection);
+        Ok(vitals)
+    }
+}
+
+/// Why a server has said nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwell {
+    #[error("cannot be connected to: {0}")]
+    Connect(#[source] sqlx::Error),
+    #[error("did not answer: {0}")]
+    Answer(#[source] sqlx::Error),
+    #[error("has not answered within {}", crate::format::short(*.0))]
+    Late(Duration),
+}
