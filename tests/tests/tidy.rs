@@ -64,8 +64,8 @@ const ARROWS: [Arrow; 7] = [
     },
     Arrow {
         folder: "crates/lagwise-cli/",
-        imports: &["lagwise", "lagwise-core"],
-        in_tests: &["lagwise-testkit"],
+        imports: &["lagwise", "lagwise-core", "lagwise-testkit"],
+        in_tests: &[],
         never: &[],
     },
     Arrow {

@@ -178,8 +178,17 @@ impl Node {
     ///
     /// Where the server does not accept the connection.
     pub async fn connect(&self) -> Result<PgConnection> {
-        self.within("connect", sql::connect(self.inner.server.folder()))
-            .await
+        self.connect_to(sql::DATABASE).await
+    }
+
+    /// The same to another database than `postgres`.
+    ///
+    /// # Errors
+    ///
+    /// Where the server does not accept the connection, or there is no such database.
+    pub async fn connect_to(&self, database: &str) -> Result<PgConnection> {
+        let folder = self.inner.server.folder();
+        self.within("connect", sql::connect(folder, database)).await
     }
 
     /// Ends the sessions of all clients, and waits till they are gone; returns how many there were.
