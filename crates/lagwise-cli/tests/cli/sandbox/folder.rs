@@ -193,7 +193,7 @@ fn the_help_shows_a_failover() -> Outcome {
     for part in [
         "Examples:",
         "Exit codes:",
-        "--port BASE",
+        "--port <BASE>",
         "promote replica-1",
         "--leave-primary",
     ] {
