@@ -16,7 +16,7 @@ async fn nodes_have_the_names_they_are_given_also_for_each_other() -> Result<()>
     let cluster = builder.start().await?;
     let named: Vec<_> = cluster.nodes().iter().map(|node| node.name()).collect();
     assert_eq!(named, ["primary", "replica-1", "r2"]);
-    let seen = "select string_agg(application_name, ' ' order by 1) from pg_stat_replication";
+    let seen = "select string_agg(application_name, ' ' order by application_name) from pg_stat_replication";
     let seen: String = cluster.primary().query_scalar(seen).await?;
     assert_eq!(seen, "r2 replica-1");
     cluster.node("replica-1").unwrap().promote().await?;

@@ -172,6 +172,7 @@ async fn a_replica_that_was_down_follows_whoever_is_primary_when_it_returns() ->
         "{said}"
     );
     held.tell("start replica-2")?;
+    assert_eq!(held.standing("replica-2")?["follows"], "replica-1");
     held.shows("replica-2", NOTES, 1).await?;
     held.end().await
 }
