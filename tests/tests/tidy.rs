@@ -64,8 +64,8 @@ const ARROWS: [Arrow; 7] = [
     },
     Arrow {
         folder: "crates/lagwise-cli/",
-        imports: &["lagwise", "lagwise-core"],
-        in_tests: &["lagwise-testkit"],
+        imports: &["lagwise", "lagwise-core", "lagwise-testkit"],
+        in_tests: &[],
         never: &[],
     },
     Arrow {
@@ -624,13 +624,14 @@ fn the_router_depends_on_the_core_and_in_tests_on_the_kit() {
 }
 
 #[test]
-fn the_command_line_depends_on_the_router_and_the_core_and_in_tests_on_the_kit() {
+fn the_command_line_depends_on_the_router_the_core_and_the_kit_and_on_no_service() {
     let (rule, path) = ("manifest arrows", "crates/lagwise-cli/Cargo.toml");
     let both = "lagwise.workspace = true\nlagwise-core.workspace = true\n";
     check(rule, path, &format!("[dependencies]\n{both}"), &[]);
-    let kit = "dependencies]\nlagwise-testkit.workspace = true\n";
-    check(rule, path, &format!("[dev-{kit}"), &[]);
-    check(rule, path, &format!("[{kit}"), &[2]);
+    let kit = "[dependencies]\nlagwise-testkit.workspace = true\n";
+    check(rule, path, kit, &[]);
+    let service = "[dev-dependencies]\naxum-notes.workspace = true\n";
+    check(rule, path, service, &[2]);
 }
 
 #[test]

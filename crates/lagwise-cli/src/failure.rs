@@ -43,6 +43,12 @@ pub(crate) enum Failure {
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
+    /// What the sandbox, or the one that runs, could not do.
+    #[error("{}", lines(.0))]
+    Sandbox(String),
+    /// What a sandbox is not told in this way.
+    #[error("{0}")]
+    SandboxUsage(&'static str),
     /// Each was complained of when it happened.
     #[error("{} could not be answered", inputs(*.0))]
     Unanswered(usize),
@@ -65,14 +71,26 @@ pub(crate) enum InputFault {
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) => USAGE.into(),
+            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) | Self::SandboxUsage(_) => {
+                USAGE.into()
+            }
             Self::Catalog { .. }
             | Self::Input { .. }
             | Self::Output(_)
+            | Self::Sandbox(_)
             | Self::Signals(_)
             | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// A message and the end of a log, which others wrote.
+fn lines(text: &str) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| Printable(line).to_string())
+        .collect();
+    lines.join("\n")
 }
 
 fn inputs(count: usize) -> String {

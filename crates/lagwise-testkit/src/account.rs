@@ -76,6 +76,13 @@ impl Account {
         self.give(path)
     }
 
+    /// Whether this account can work in a folder of its own, which a folder above may forbid.
+    pub(crate) fn may_enter(self, folder: &Path) -> bool {
+        let Some(_) = self.switch else { return true };
+        let mut command = self.command(Path::new("true"), folder);
+        command.status().is_ok_and(|status| status.success())
+    }
+
     /// Writes a file whole, so that a server never reads half of it.
     pub(crate) fn write(self, path: &Path, contents: &str) -> io::Result<()> {
         let draft = path.with_extension("draft");

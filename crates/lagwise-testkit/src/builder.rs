@@ -4,7 +4,7 @@
 //! rather than initialized, and everything that can happens at the same time. From the moment there
 //! is a folder there is a watchdog, so a start that fails or is given up leaves nothing behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ const KEEP: &str = "LAGWISE_TESTKIT_KEEP";
 #[must_use]
 pub struct Builder {
     replicas: usize,
+    names: Vec<String>,
+    first_port: Option<u16>,
+    folder: Option<PathBuf>,
+    hba: Vec<String>,
     version: Option<u32>,
     settings: Vec<(String, String)>,
     patience: Duration,
@@ -53,6 +57,10 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             replicas: 0,
+            names: Vec::new(),
+            first_port: None,
+            folder: None,
+            hba: Vec::new(),
             version: None,
             settings: Vec::new(),
             patience: Duration::from_secs(30),
@@ -65,6 +73,41 @@ impl Builder {
     /// The number of replicas, `r1` and following, that stream from the primary; none at first.
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// The names of the nodes, the primary's first, in place of `p`, `r1` and so on; nodes beyond the
+    /// last name keep their own.
+    ///
+    /// A name is made of ASCII letters, digits, `-` and `_`.
+    pub fn names<Name: Into<String>>(mut self, names: impl IntoIterator<Item = Name>) -> Self {
+        self.names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Has [`Node::url`] of the primary be at this port, and those of the replicas at the following
+    /// ones, so that addresses stay the same from one cluster to the next; any free port else.
+    pub fn ports(mut self, first: u16) -> Self {
+        self.first_port = Some(first);
+        self
+    }
+
+    /// Makes the cluster's folder at this path, where nothing must be yet, in place of one in memory.
+    ///
+    /// It goes with the cluster. The folder above it is the caller's, and has to be one in which
+    /// servers may make folders: [`Cluster::make_folder`] makes such a one.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// A line of `pg_hba.conf` that goes before the kit's own, which trust everyone.
+    ///
+    /// Every connection reaches a server over its Unix socket, also one to [`Node::url`], so it is a
+    /// line for `local`: `local all app scram-sha-256` has the role `app` show its password. The
+    /// kit itself, and standbys, connect as `postgres`.
+    pub fn hba(mut self, line: impl Into<String>) -> Self {
+        self.hba.push(line.into());
         self
     }
 
@@ -145,8 +188,11 @@ impl Builder {
 
     /// Makes everything but the servers; from here on, dropping the cluster removes it.
     fn assemble(&self, recipe: &Arc<Recipe>) -> Result<Cluster> {
-        let base = folder::base(recipe.account)?;
-        let folder = folder::make(recipe.account, &base)?;
+        let names = self.node_names()?;
+        let folder = match &self.folder {
+            Some(folder) => folder::make_at(recipe.account, folder, &names)?,
+            None => folder::make(recipe.account, &folder::base(recipe.account)?, &names)?,
+        };
         let watchdog = Watchdog::start(recipe.account, &folder, Ending::Orderly)?;
         let relays = Relays::start()?;
         let mut cluster = Cluster::empty(folder, watchdog, relays);
@@ -157,15 +203,12 @@ impl Builder {
         for (name, value) in &self.settings {
             settings.set(name, value);
         }
-        for number in 0..=self.replicas {
-            let name = if number == 0 {
-                "p".to_owned()
-            } else {
-                format!("r{number}")
-            };
+        for (number, name) in names.into_iter().enumerate() {
             cluster.add(Makings {
+                port: self.port(number, &name)?,
                 name,
                 settings: settings.clone(),
+                hba: self.hba.clone(),
                 recipe: Arc::clone(recipe),
                 patience: self.patience,
             })?;
@@ -173,18 +216,41 @@ impl Builder {
         Ok(cluster)
     }
 
-    async fn populate(&self, recipe: &Recipe, cluster: &Cluster) -> Result<()> {
-        let draft = cluster.folder().join("template");
-        let template = if self.own_system_identifier {
-            recipe.make(&draft).await?;
-            draft
-        } else {
-            let base = cluster
-                .folder()
-                .parent()
-                .unwrap_or_else(|| cluster.folder());
-            recipe.cached(base, &draft).await?
+    fn node_names(&self) -> Result<Vec<String>> {
+        let usual = (0..=self.replicas).map(|number| match number {
+            0 => "p".to_owned(),
+            _ => format!("r{number}"),
+        });
+        let names: Vec<_> = usual
+            .enumerate()
+            .map(|(number, usual)| self.names.get(number).cloned().unwrap_or(usual))
+            .collect();
+        for (number, name) in names.iter().enumerate() {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if name.is_empty() || !name.bytes().all(plain) {
+                let message =
+                    format!("{name:?} is no name of a node: use letters, digits, - and _");
+                return Err(Error::new(message));
+            }
+            if names[..number].contains(name) {
+                return Err(Error::new(format!("two nodes cannot both be {name}")));
+            }
+        }
+        Ok(names)
+    }
+
+    fn port(&self, number: usize, name: &str) -> Result<Option<u16>> {
+        let Some(first) = self.first_port else {
+            return Ok(None);
         };
+        let number = u16::try_from(number).ok();
+        let port = number.and_then(|number| first.checked_add(number));
+        let beyond = || format!("there is no port for {name}: {first} is too near the last, 65535");
+        port.map(Some).ok_or_else(|| Error::new(beyond()))
+    }
+
+    async fn populate(&self, recipe: &Recipe, cluster: &Cluster) -> Result<()> {
+        let template = self.template(recipe, cluster).await?;
         let primary = cluster.primary();
         let mut work = JoinSet::new();
         for node in cluster.nodes() {
@@ -200,6 +266,24 @@ impl Builder {
         }
         all(work).await?;
         cluster.wait_streaming().await
+    }
+
+    async fn template(&self, recipe: &Recipe, cluster: &Cluster) -> Result<PathBuf> {
+        let draft = cluster.folder().join("template");
+        if self.own_system_identifier {
+            recipe.make(&draft).await?;
+            return Ok(draft);
+        }
+        let base = folder::base(recipe.account)?;
+        if self.folder.is_none() {
+            return recipe.cached(&base, &draft).await;
+        }
+        // A draft becomes the template by being renamed, which it can only where that is to be.
+        let workshop = folder::make(recipe.account, &base, &[])?;
+        let mut watchdog = Watchdog::start(recipe.account, &workshop, Ending::Orderly)?;
+        let template = recipe.cached(&base, &workshop.join("template")).await?;
+        program::blocking(move || watchdog.clean_up()).await?;
+        Ok(template)
     }
 }
 

@@ -7,12 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::account::Account;
 use crate::builder::Builder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::node::{Makings, Node};
 use crate::program;
 use crate::wait;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{Ending, Watchdog};
 use crate::wire::Relays;
 
 /// A running PostgreSQL cluster: one primary and its streaming replicas, in a temporary folder.
@@ -46,6 +47,33 @@ impl Cluster {
     /// Describes a cluster to start: the newest PostgreSQL installed, with no replicas yet.
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// Makes a folder in which servers may make folders, for [`Builder::folder`]: it belongs to the
+    /// account that they run as, and nobody else may enter it.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made, or there is something at this path already.
+    pub fn make_folder(path: &Path) -> Result<()> {
+        let made = Account::for_servers()?.make_folder(path);
+        made.map_err(|error| Error::because(format!("cannot make {}", path.display()), error))
+    }
+
+    /// Ends the servers that still run in a cluster's folder, and removes it: for one at a path that
+    /// was [chosen](Builder::folder), whose process was killed together with its watchdog, or just
+    /// now. Nothing is to be done where there is no such folder.
+    ///
+    /// # Errors
+    ///
+    /// Where that takes too long, or the folder could not be removed.
+    pub async fn remove_leftovers(folder: &Path) -> Result<()> {
+        let Ok(folder) = folder.canonicalize() else {
+            return Ok(());
+        };
+        let account = Account::for_servers()?;
+        let mut watchdog = Watchdog::start(account, &folder, Ending::Orderly)?;
+        program::blocking(move || watchdog.clean_up()).await
     }
 
     /// The node that was started as the primary, `p`, whatever its role is now.

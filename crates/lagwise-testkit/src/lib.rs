@@ -62,6 +62,15 @@
 //! [`Node::connect`], go past it over the socket. [`RedisServer::url`] is such an address too, and
 //! [`Balancer::url`] one that leads on to those of the nodes.
 //!
+//! # Clusters that someone else counts on
+//!
+//! | What stays as you say | Call |
+//! |---|---|
+//! | the names of the nodes | [`Builder::names`] |
+//! | the ports of their addresses | [`Builder::ports`] |
+//! | the folder | [`Builder::folder`], with [`Cluster::make_folder`] and [`Cluster::remove_leftovers`] |
+//! | who has to show a password | [`Builder::hba`] |
+//!
 //! # Where clusters live, and their end
 //!
 //! A cluster, like a Redis server, is one folder, in memory where the system has a file system for

@@ -9,6 +9,7 @@ mod faults;
 mod progress;
 mod role;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,7 +55,11 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Makings {
     pub(crate) name: String,
+    /// The port of the address for clients, where it was asked for.
+    pub(crate) port: Option<u16>,
     pub(crate) settings: Settings,
+    /// Lines that go before the template's.
+    pub(crate) hba: Vec<String>,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) patience: Duration,
 }
@@ -78,7 +83,7 @@ impl Node {
             socket: ".s.PGSQL.5432",
         };
         let server = Server::new(*account, launch, folder);
-        let client_wire = relays.wire(Listens::No)?;
+        let client_wire = relays.wire_at(Listens::No, makings.port)?;
         client_wire.lead_to(&server.socket());
         let upstream_wire = relays.wire(Listens::Yes)?;
         let mut settings = makings.settings.clone();
@@ -173,8 +178,17 @@ impl Node {
     ///
     /// Where the server does not accept the connection.
     pub async fn connect(&self) -> Result<PgConnection> {
-        self.within("connect", sql::connect(self.inner.server.folder()))
-            .await
+        self.connect_to(sql::DATABASE).await
+    }
+
+    /// The same to another database than `postgres`.
+    ///
+    /// # Errors
+    ///
+    /// Where the server does not accept the connection, or there is no such database.
+    pub async fn connect_to(&self, database: &str) -> Result<PgConnection> {
+        let folder = self.inner.server.folder();
+        self.within("connect", sql::connect(folder, database)).await
     }
 
     /// Ends the sessions of all clients, and waits till they are gone; returns how many there were.
@@ -210,7 +224,8 @@ impl Node {
         self.wait("it has read its configuration", read).await
     }
 
-    /// The name: `p` for the primary of the start, else `r1`, `r2` and so on.
+    /// The name: `p` for the primary of the start, else `r1`, `r2` and so on, unless the builder was
+    /// given [`names`](crate::Builder::names).
     ///
     /// It is also the server's `cluster_name`, and its `application_name` at the node it follows.
     #[must_use]
@@ -276,6 +291,7 @@ impl Node {
             .recipe
             .copy(template, &self.data_dir())
             .await?;
+        self.write_hba()?;
         self.write_settings()
     }
 
@@ -324,6 +340,17 @@ impl Node {
         waited.map_err(|error| error.with_log(self.log()))
     }
 
+    fn write_hba(&self) -> Result<()> {
+        let own = &self.inner.makings.hba;
+        if own.is_empty() {
+            return Ok(());
+        }
+        let path = self.data_dir().join(HBA);
+        let template = fs::read_to_string(&path)
+            .map_err(|error| Error::because(format!("cannot read {}", path.display()), error))?;
+        self.write(HBA, &format!("{}\n{template}", own.join("\n")))
+    }
+
     fn write_settings(&self) -> Result<()> {
         let text = self.settings().render();
         self.write("postgresql.conf", &text)
@@ -353,6 +380,9 @@ impl Node {
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Who may connect, and how they have to prove it.
+const HBA: &str = "pg_hba.conf";
 
 /// How a standby of that name connects through its wire, whatever the environment says.
 fn conninfo(name: &str, wire: &Wire) -> String {

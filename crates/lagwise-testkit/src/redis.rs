@@ -27,6 +27,9 @@ use crate::wire::{Listens, Relays, Wire};
 /// How long the server may take for anything; it takes some ten milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The server's own folder, in the one that goes with it.
+const SERVER: &str = "redis";
+
 /// A running Redis, or Valkey, with nothing in it, which forgets everything when it ends.
 ///
 /// Dropping it ends the server and removes its folder, also while panicking; if the process is
@@ -80,7 +83,7 @@ impl RedisServer {
     /// Makes everything but the server; from here on, a drop removes it.
     fn assemble(program: PathBuf) -> Result<Self> {
         let account = Account::for_servers()?;
-        let folder = folder::make(account, &folder::base(account)?)?;
+        let folder = folder::make(account, &folder::base(account)?, &[SERVER.to_owned()])?;
         let watchdog = Watchdog::start(account, &folder, Ending::Outright)?;
         let relays = Relays::start()?;
         let wire = relays.wire(Listens::No)?;
@@ -91,7 +94,7 @@ impl RedisServer {
             socket: "redis.sock",
         };
         let redis = Self {
-            server: Server::new(account, launch, folder.join("redis")),
+            server: Server::new(account, launch, folder.join(SERVER)),
             folder,
             wire,
             watchdog,

@@ -19,22 +19,26 @@ pub trait Scalar: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin {
 
 impl<T> Scalar for T where T: for<'r> Decode<'r, Postgres> + Type<Postgres> + Send + Unpin {}
 
+/// The database that every server has.
+pub(crate) const DATABASE: &str = "postgres";
+
 /// Connects as the superuser, whatever the environment says.
-pub(crate) async fn connect(socket_folder: &Path) -> Result<PgConnection> {
+pub(crate) async fn connect(socket_folder: &Path, database: &str) -> Result<PgConnection> {
     let options = PgConnectOptions::new_without_pgpass()
         .socket(socket_folder)
         .port(5432)
         .username("postgres")
-        .database("postgres")
+        .database(database)
         .application_name("lagwise-testkit")
         .ssl_mode(PgSslMode::Disable);
-    PgConnection::connect_with(&options)
+    // Large, and a part of every question and every wait.
+    Box::pin(PgConnection::connect_with(&options))
         .await
         .map_err(|error| Error::because("cannot connect over the socket", error))
 }
 
 pub(crate) async fn execute(socket_folder: &Path, statements: &str) -> Result<u64> {
-    let mut connection = connect(socket_folder).await?;
+    let mut connection = connect(socket_folder, DATABASE).await?;
     let done = sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(&mut connection)
         .await?;
@@ -44,7 +48,7 @@ pub(crate) async fn execute(socket_folder: &Path, statements: &str) -> Result<u6
 }
 
 pub(crate) async fn query_scalar<T: Scalar>(socket_folder: &Path, query: &str) -> Result<T> {
-    let mut connection = connect(socket_folder).await?;
+    let mut connection = connect(socket_folder, DATABASE).await?;
     let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
     let row = query.fetch_one(&mut connection).await?;
     drop(connection.close().await);

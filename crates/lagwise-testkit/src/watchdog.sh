@@ -69,7 +69,10 @@ done
 # Renamed first: another process may take the name again as soon as it is free, and what it makes
 # there is not ours to remove.
 gone=$dir.$$
-mv "$dir" "$gone" || exit 1
+if ! mv "$dir" "$gone" 2>/dev/null; then
+  # Another watchdog may have been told to remove the same folder.
+  if [ -e "$dir" ]; then exit 1; else exit 0; fi
+fi
 tries=0
 until rm -rf "$gone" 2>/dev/null; do
   tries=$((tries + 1))

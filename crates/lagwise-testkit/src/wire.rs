@@ -80,6 +80,16 @@ impl Wire {
         self.order(OrderKind::Reset);
     }
 
+    /// Whether it is cut now.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let condition = self
+            .condition
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        condition.fault == Fault::Cut
+    }
+
     /// How many connections are open now.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -177,11 +187,19 @@ impl Relays {
 
     /// Takes a free port and begins to serve it; nothing is accepted before there is a target.
     pub(crate) fn wire(&self, listens: Listens) -> Result<Wire> {
-        let unusable = |error| Error::because("cannot take a port of 127.0.0.1", error);
+        self.wire_at(listens, None)
+    }
+
+    /// The same with a port that was asked for.
+    pub(crate) fn wire_at(&self, listens: Listens, port: Option<u16>) -> Result<Wire> {
+        let unusable = |error| match port {
+            Some(port) => Error::because(format!("cannot take port {port} of 127.0.0.1"), error),
+            None => Error::because("cannot take a port of 127.0.0.1", error),
+        };
         let holder = TcpSocket::new_v4().map_err(unusable)?;
         relay::share_port(&holder).map_err(unusable)?;
         holder
-            .bind((Ipv4Addr::LOCALHOST, 0).into())
+            .bind((Ipv4Addr::LOCALHOST, port.unwrap_or_default()).into())
             .map_err(unusable)?;
         let address = holder.local_addr().map_err(unusable)?;
         let condition = Condition {
