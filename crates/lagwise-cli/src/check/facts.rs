@@ -37,6 +37,10 @@ impl Scene {
 
 /// What is known of a node.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 pub(crate) struct Facts {
     pub(crate) name: Arc<str>,
     /// What it was given as, where it was.

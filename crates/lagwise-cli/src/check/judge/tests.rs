@@ -1,3 +1,5 @@
+//! Every state that a node can be in, and what is made of it.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -58,190 +60,137 @@ fn secs(seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+fn is(facts: &Facts, verdict: Verdict, settled: bool, reason: &str) {
+    let expected = Judgement {
+        verdict,
+        reason: reason.to_owned(),
+        settled,
+    };
+    assert_eq!(node(facts, &scene(), &limits()), expected, "{facts:?}");
+}
+
 #[test]
-fn each_state_of_a_node_has_its_verdict_and_its_words() {
-    let down = Trouble::Down("cannot be reached: why".into());
-    let refused = Trouble::Refused("refused the login: why".into());
-    let gone = |trouble: Option<Trouble>| Facts {
+fn a_node_that_does_not_answer_is_down_unless_it_is_known_not_to_be() {
+    let gone = |trouble| Facts {
         trouble,
         ..out("unreachable")
     };
+    let down = Some(Trouble::Down("cannot be reached: why".into()));
+    is(
+        &gone(down.clone()),
+        Verdict::Critical,
+        true,
+        "cannot be reached: why",
+    );
+    let refused = Some(Trouble::Refused("refused the login: why".into()));
+    is(
+        &gone(refused),
+        Verdict::Unknown,
+        true,
+        "refused the login: why",
+    );
+    is(&gone(None), Verdict::Critical, false, "does not answer");
+    let early = |trouble| Facts {
+        role: None,
+        trouble,
+        ..out("unproved")
+    };
+    is(&early(None), Verdict::Critical, false, "does not answer");
+    is(
+        &early(down),
+        Verdict::Critical,
+        false,
+        "cannot be reached: why",
+    );
+}
+
+#[test]
+fn a_node_that_is_no_standby_is_the_primary_or_one_too_many() {
     let standing = |cause| Facts {
         role: Some(Role::Primary),
         ..out(cause)
     };
-    let cases = [
-        (well(), Verdict::Ok, true, "at most 12ms behind"),
-        (
-            gone(Some(down)),
-            Verdict::Critical,
-            true,
-            "cannot be reached: why",
-        ),
-        (
-            gone(Some(refused)),
-            Verdict::Unknown,
-            true,
-            "refused the login: why",
-        ),
-        (gone(None), Verdict::Critical, false, "does not answer"),
-        (
-            Facts {
-                role: None,
-                ..out("unproved")
-            },
-            Verdict::Critical,
-            false,
-            "does not answer",
-        ),
-        (
-            Facts {
-                is_primary: true,
-                ..standing("promoted")
-            },
-            Verdict::Ok,
-            true,
-            "accepts writes, though it was given as a replica",
-        ),
-        (
-            standing("promoted"),
-            Verdict::Critical,
-            true,
-            "accepts writes, and so does db-1: two primaries",
-        ),
-        (
-            Facts {
-                read_only: true,
-                ..standing("promoted")
-            },
-            Verdict::Critical,
-            true,
-            "is no standby and accepts no writes: default_transaction_read_only is on",
-        ),
-        (
-            standing("foreign"),
-            Verdict::Critical,
-            true,
-            "holds the data of another cluster",
-        ),
-        (
-            out("foreign"),
-            Verdict::Critical,
-            true,
-            "holds the data of another cluster",
-        ),
-        (
-            out("diverged"),
-            Verdict::Critical,
-            true,
-            "has replayed what the primary never wrote: it must be rewound or rebuilt",
-        ),
-        (
-            Facts {
-                balanced: true,
-                ..well()
-            },
-            Verdict::Unknown,
-            true,
-            "is an address of several servers, of which none can be judged",
-        ),
-        (
-            Facts {
-                paused: true,
-                ..out("paused")
-            },
-            Verdict::Warning,
-            true,
-            "at most 12ms behind, replay is paused",
-        ),
-        (
-            Facts {
-                stream: Stream::Cut(None),
-                ..well()
-            },
-            Verdict::Warning,
-            true,
-            "at most 12ms behind, its stream is cut: no receiver runs",
-        ),
-        (
-            Facts {
-                stream: Stream::Cut(None),
-                stream_for: Duration::ZERO,
-                ..well()
-            },
-            Verdict::Warning,
-            false,
-            "at most 12ms behind, its stream is cut: no receiver runs",
-        ),
-        (
-            Facts {
-                stream: Stream::Cut(Some("waiting".into())),
-                ..well()
-            },
-            Verdict::Warning,
-            true,
-            "at most 12ms behind, its stream is cut: the receiver is waiting",
-        ),
-        (
-            Facts {
-                stream: Stream::Silent(Duration::from_secs(33)),
-                ..well()
-            },
-            Verdict::Warning,
-            true,
-            "at most 12ms behind, its stream is cut: silent for 33.0s",
-        ),
-        (
-            Facts {
-                stream: Stream::Unknown,
-                ..well()
-            },
-            Verdict::Unknown,
-            false,
-            "at most 12ms behind, its stream was not looked at",
-        ),
-        (
-            Facts {
-                stream: Stream::Archive,
-                ..well()
-            },
-            Verdict::Ok,
-            true,
-            "at most 12ms behind",
-        ),
-        (
-            Facts {
-                membership: "probation",
-                cause: Some("unproved"),
-                ..well()
-            },
-            Verdict::Ok,
-            false,
-            "at most 12ms behind",
-        ),
-        (
-            Facts {
-                given_as: Some(Role::Primary),
-                ..well()
-            },
-            Verdict::Ok,
-            true,
-            "at most 12ms behind, though it was given as the primary",
-        ),
-    ];
-    for (facts, verdict, settled, reason) in cases {
-        let judged = node(&facts, &scene(), &limits());
-        let reason = reason.to_owned();
-        assert_eq!(
-            judged,
-            Judgement {
-                verdict,
-                reason,
-                settled
-            },
-            "{facts:?}"
-        );
+    let primary = Facts {
+        is_primary: true,
+        ..standing("promoted")
+    };
+    let reason = "accepts writes, though it was given as a replica";
+    is(&primary, Verdict::Ok, true, reason);
+    let reason = "accepts writes, and so does db-1: two primaries";
+    is(&standing("promoted"), Verdict::Critical, true, reason);
+    let read_only = Facts {
+        read_only: true,
+        ..standing("promoted")
+    };
+    let reason = "is no standby and accepts no writes: default_transaction_read_only is on";
+    is(&read_only, Verdict::Critical, true, reason);
+    let reason = "holds the data of another cluster";
+    is(&standing("foreign"), Verdict::Critical, true, reason);
+}
+
+#[test]
+fn a_replica_of_another_history_is_critical_however_near_it_looks() {
+    let reason = "holds the data of another cluster";
+    is(&out("foreign"), Verdict::Critical, true, reason);
+    let reason = "has replayed what the primary never wrote: it must be rewound or rebuilt";
+    is(&out("diverged"), Verdict::Critical, true, reason);
+    let balanced = Facts {
+        balanced: true,
+        ..well()
+    };
+    let reason = "is an address of several servers, of which none can be judged";
+    is(&balanced, Verdict::Unknown, true, reason);
+}
+
+#[test]
+fn a_replica_that_has_everything_is_well_if_it_goes_on_to() {
+    is(&well(), Verdict::Ok, true, "at most 12ms behind");
+    let paused = Facts {
+        paused: true,
+        ..out("paused")
+    };
+    let reason = "at most 12ms behind, replay is paused";
+    is(&paused, Verdict::Warning, true, reason);
+    let returning = Facts {
+        membership: "probation",
+        cause: Some("unproved"),
+        ..well()
+    };
+    is(&returning, Verdict::Ok, false, "at most 12ms behind");
+    let demoted = Facts {
+        given_as: Some(Role::Primary),
+        ..well()
+    };
+    let reason = "at most 12ms behind, though it was given as the primary";
+    is(&demoted, Verdict::Ok, true, reason);
+}
+
+#[test]
+fn a_cut_stream_is_a_warning_once_it_is_sure() {
+    let with = |stream, millis| Facts {
+        stream,
+        stream_for: Duration::from_millis(millis),
+        ..well()
+    };
+    let waiting = || Stream::Cut(Some("waiting".into()));
+    let silent = || Stream::Silent(Duration::from_secs(33));
+    for (stream, millis, settled, reason) in [
+        (Stream::Cut(None), 900, true, "is cut: no receiver runs"),
+        (Stream::Cut(None), 0, false, "is cut: no receiver runs"),
+        (waiting(), 900, true, "is cut: the receiver is waiting"),
+        (silent(), 0, true, "is cut: silent for 33.0s"),
+    ] {
+        let reason = format!("at most 12ms behind, its stream {reason}");
+        is(&with(stream, millis), Verdict::Warning, settled, &reason);
     }
+    is(
+        &with(Stream::Archive, 0),
+        Verdict::Ok,
+        true,
+        "at most 12ms behind",
+    );
+    let reason = "at most 12ms behind, its stream was not looked at";
+    is(&with(Stream::Unknown, 900), Verdict::Unknown, false, reason);
 }
 
 #[test]
