@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use crate::printable::Printable;
 
 /// What was asked for cannot be meant.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -40,6 +40,12 @@ pub(crate) enum Failure {
     /// What is said of the nodes cannot be meant.
     #[error("{0}")]
     Nodes(#[source] lagwise::Error),
+    /// A limit, or a node, that cannot be meant.
+    #[error("{}", Printable(.fault))]
+    Limits { fault: String },
+    /// A signal asked for the end before there was anything to say.
+    #[error("it was interrupted")]
+    Interrupted,
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
@@ -71,11 +77,14 @@ pub(crate) enum InputFault {
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) | Self::SandboxUsage(_) => {
-                USAGE.into()
-            }
+            Self::Url { .. }
+            | Self::NoNodes
+            | Self::Nodes(_)
+            | Self::Limits { .. }
+            | Self::SandboxUsage(_) => USAGE.into(),
             Self::Catalog { .. }
             | Self::Input { .. }
+            | Self::Interrupted
             | Self::Output(_)
             | Self::Sandbox(_)
             | Self::Signals(_)

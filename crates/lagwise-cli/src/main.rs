@@ -8,7 +8,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::failure::Failure;
+
 mod catalog;
+mod check;
 mod console;
 mod explain;
 mod failure;
@@ -29,21 +32,41 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Explain(explain::Arguments),
     Sandbox(sandbox::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Sandbox(arguments) => sandbox::run(arguments),
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments.command),
+        Err(error) => refuse(&error),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             console::complain(&failure);
             failure.exit_code()
         }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Check(arguments) => return check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Sandbox(arguments) => sandbox::run(arguments),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// A command line that cannot be meant, or one that asks for help.
+fn refuse(error: &clap::Error) -> Result<ExitCode, Failure> {
+    error.print().map_err(Failure::Output)?;
+    match (error.exit_code(), std::env::args_os().nth(1)) {
+        (0, _) => Ok(ExitCode::SUCCESS),
+        (_, Some(command)) if command == "check" => check::refuse(error),
+        _ => Ok(ExitCode::from(failure::USAGE)),
     }
 }
 

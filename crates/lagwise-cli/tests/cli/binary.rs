@@ -11,15 +11,12 @@ use crate::Outcome;
 /// The binary, in an environment that is the same everywhere.
 pub(crate) fn lagwise() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lagwise"));
-    for name in [
-        "NO_COLOR",
-        "PGPASSWORD",
-        "PGHOST",
-        "PGPORT",
-        "PGUSER",
-        "PGDATABASE",
-    ] {
-        command.env_remove(name);
+    let is_ours =
+        |name: &str| name == "NO_COLOR" || name.starts_with("LAGWISE_") || name.starts_with("PG");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
     }
     command.stdin(Stdio::null());
     command
@@ -31,6 +28,12 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+/// Runs it aside: the addresses of the test kit are served by the runtime of the test.
+pub(crate) async fn run_aside(mut command: Command) -> Outcome<Run> {
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    Run::new(&output)
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Outcome<Run> {

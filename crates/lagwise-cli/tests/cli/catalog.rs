@@ -5,7 +5,7 @@ use std::process::Command;
 use lagwise_testkit::Cluster;
 
 use crate::Outcome;
-use crate::binary::{Run, lagwise};
+use crate::binary::{lagwise, run_aside};
 
 const OBJECTS: &str = "
     create table kept (id int);
@@ -42,7 +42,7 @@ async fn a_servers_functions_views_and_unlogged_tables_are_known() -> Outcome {
     let statements = STATEMENTS.map(|(statement, _)| statement);
     let expected = STATEMENTS.map(|(_, verdict)| verdict);
     for node in cluster.nodes() {
-        let run = ask(explain(&node.url(), &statements)).await?;
+        let run = run_aside(explain(&node.url(), &statements)).await?;
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");
         assert_eq!(run.verdicts()?, expected, "asked {}: {run:?}", node.name());
     }
@@ -50,7 +50,7 @@ async fn a_servers_functions_views_and_unlogged_tables_are_known() -> Outcome {
     let overridden = ["--reads", "touches", "--writes", "kept"];
     let both = ["select touches(1)", "select id from kept"];
     let options = [&overridden[..], &both].concat();
-    let run = ask(explain(&cluster.primary().url(), &options)).await?;
+    let run = run_aside(explain(&cluster.primary().url(), &options)).await?;
     assert_eq!(
         run.verdicts()?,
         ["read", "write"],
@@ -64,7 +64,7 @@ async fn a_database_that_is_not_there_is_named_without_the_password() -> Outcome
     let cluster = Cluster::builder().replicas(0).start().await?;
     let (address, password) = (cluster.primary().client_wire().address(), "s3cr3t");
     let url = format!("postgres://postgres:{password}@{address}/no-such-database");
-    let run = ask(explain(&url, &["select 1"])).await?;
+    let run = run_aside(explain(&url, &["select 1"])).await?;
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{run:?}");
     assert!(
         run.err.contains(&format!("{address}/no-such-database")),
@@ -72,10 +72,4 @@ async fn a_database_that_is_not_there_is_named_without_the_password() -> Outcome
     );
     assert!(!run.err.contains(password), "{run:?}");
     Ok(cluster.shutdown().await?)
-}
-
-/// Runs it aside: the addresses of the kit are served by the runtime of the test.
-async fn ask(mut command: Command) -> Outcome<Run> {
-    let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    Run::new(&output)
 }

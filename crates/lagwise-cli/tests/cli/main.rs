@@ -5,6 +5,9 @@
 
 mod binary;
 mod catalog;
+mod check;
+mod check_faults;
+mod check_usage;
 mod explain;
 mod refusals;
 mod sandbox;
@@ -12,3 +15,6 @@ mod terminal;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long a cluster may take to show what it was made to.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
