@@ -12,6 +12,9 @@ use crate::printable::Printable;
 /// What was asked for cannot be meant.
 const USAGE: u8 = 2;
 
+/// As shells have it of a program that Ctrl-C ends: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// `--url` is not one; its text may hold a password, and is not shown.
@@ -40,6 +43,18 @@ pub(crate) enum Failure {
     /// What is said of the nodes cannot be meant.
     #[error("{0}")]
     Nodes(#[source] lagwise::Error),
+    /// A screen is asked for where there is none.
+    #[error(
+        "there is no terminal to draw on: add --once for a table, or --format json for an object \
+         each --interval"
+    )]
+    NoTerminal,
+    /// The terminal would not be drawn on.
+    #[error("the terminal could not be used: {0}")]
+    Terminal(#[source] io::Error),
+    /// Whoever asked wants the answer no longer.
+    #[error("interrupted")]
+    Interrupted,
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
@@ -63,13 +78,20 @@ pub(crate) enum InputFault {
 }
 
 impl Failure {
+    /// Whether it is what whoever started the command has asked for, and needs no words.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) => USAGE.into(),
+            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) | Self::NoTerminal => USAGE.into(),
+            Self::Interrupted => INTERRUPTED.into(),
             Self::Catalog { .. }
             | Self::Input { .. }
             | Self::Output(_)
             | Self::Signals(_)
+            | Self::Terminal(_)
             | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }

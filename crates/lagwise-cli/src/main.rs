@@ -17,6 +17,7 @@ mod nodes;
 mod printable;
 mod signal;
 mod vitals;
+mod watch;
 
 /// Routes sqlx traffic over a PostgreSQL primary and its replicas.
 #[derive(Debug, Parser)]
@@ -29,16 +30,20 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(explain::Arguments),
+    Watch(Box<watch::Arguments>),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            console::complain(&failure);
+            if !failure.is_wanted() {
+                console::complain(&failure);
+            }
             failure.exit_code()
         }
     }

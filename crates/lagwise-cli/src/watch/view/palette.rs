@@ -1,0 +1,41 @@
+//! How tones look, with color or without.
+//!
+//! The colors are the terminal's own, which its user has chosen to be readable.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::watch::row::Tone;
+
+/// The style of each tone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Palette {
+    colored: bool,
+    pub(super) selected: Style,
+}
+
+impl Palette {
+    pub(crate) const fn new(colored: bool) -> Self {
+        let selected = if colored {
+            Style::new().bg(Color::DarkGray)
+        } else {
+            Style::new().add_modifier(Modifier::REVERSED)
+        };
+        Self { colored, selected }
+    }
+
+    pub(super) const fn of(&self, tone: Tone) -> Style {
+        let plain = Style::new();
+        let bold = plain.add_modifier(Modifier::BOLD);
+        match tone {
+            Tone::Plain => plain,
+            Tone::Quiet => plain.add_modifier(Modifier::DIM),
+            Tone::Title => bold,
+            Tone::Accent if self.colored => plain.fg(Color::Cyan),
+            Tone::Good if self.colored => plain.fg(Color::Green),
+            Tone::Caution if self.colored => plain.fg(Color::Yellow),
+            Tone::Bad if self.colored => bold.fg(Color::Red),
+            Tone::Accent | Tone::Good | Tone::Caution => plain,
+            Tone::Bad => bold,
+        }
+    }
+}
