@@ -54,8 +54,10 @@ impl<'a> Facts<'a> {
             ("probation", Some(cause)) => (format!("probation {since}: {cause}"), Tone::Caution),
             (_, Some(_)) if node.is_drained() => (format!("drained here {since}"), Tone::Caution),
             (_, cause) => {
+                let beginning = cause == Some(lagwise::Cause::Unproved.as_str());
+                let tone = if beginning { Tone::Caution } else { Tone::Bad };
                 let cause = cause.unwrap_or(UNKNOWN);
-                (format!("out: {cause} {since}"), Tone::Bad)
+                (format!("out: {cause} {since}"), tone)
             }
         }
     }

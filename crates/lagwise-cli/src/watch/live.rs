@@ -64,7 +64,9 @@ async fn show(watcher: &mut Watcher, screen: &mut Screen) -> Result<(), Failure>
             }
             _ = looks.tick() => {
                 state.live().take(watcher.look());
-                changed |= !state.is_paused();
+                // A picture that stands still also shows whether anybody is there to see it.
+                let old = lagwise::now().since(drawn_at) > DRAW_LEAST;
+                changed |= old || !state.is_paused();
             }
         }
     }
@@ -72,5 +74,7 @@ async fn show(watcher: &mut Watcher, screen: &mut Screen) -> Result<(), Failure>
 
 /// Between two looks at what the router knows.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The longest time without a picture.
+const DRAW_LEAST: Duration = Duration::from_secs(2);
 /// Between two pictures.
 const DRAW_EVERY: Duration = Duration::from_millis(100);

@@ -44,13 +44,18 @@ pub(crate) fn summary(scene: &Scene) -> Vec<(String, Tone)> {
         (Some(name), Some(lost)) => {
             let name = cut_name(name, 30);
             (
-                format!("primary {name} lost for {}", about(lost)),
+                format!("primary: {name}, lost for {}", about(lost)),
                 Tone::Bad,
             )
         }
-        (Some(name), None) => (format!("primary {}", cut_name(name, 30)), Tone::Title),
+        (Some(name), None) => (format!("primary: {}", cut_name(name, 30)), Tone::Title),
     };
     let (serving, all) = (look.in_rotation, look.replicas());
+    let replicas = match look.primary {
+        Some(_) => format!("{serving} of {all} replicas in rotation"),
+        // One of the nodes may be it.
+        None => format!("{serving} replicas in rotation"),
+    };
     let tone = match serving {
         0 if all > 0 => Tone::Bad,
         serving if serving < all => Tone::Caution,
@@ -60,7 +65,7 @@ pub(crate) fn summary(scene: &Scene) -> Vec<(String, Tone)> {
     let known = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
     vec![
         primary,
-        (format!("{serving} of {all} replicas in rotation"), tone),
+        (replicas, tone),
         quiet(format!(
             "timeline {}",
             known(look.timeline.map(|number| number.to_string()))

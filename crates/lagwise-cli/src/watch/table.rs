@@ -150,7 +150,8 @@ impl Column {
             return None;
         }
         let said = match self {
-            Self::Name | Self::State | Self::Chart => return None,
+            // Nobody compares positions by eye; the zoom has it.
+            Self::Name | Self::State | Self::Chart | Self::Position => return None,
             Self::Role => text,
             Self::Timeline => format!("timeline {text}"),
             Self::Bound => format!("bound {text}"),
@@ -160,12 +161,11 @@ impl Column {
             Self::Rate => format!("replays {text}"),
             Self::CatchUp if text == "caught up" => text,
             Self::CatchUp if text == UNKNOWN => "catch-up ?".to_owned(),
-            Self::CatchUp if tone == Tone::Bad => "will not catch up".to_owned(),
+            Self::CatchUp if tone == Tone::Bad => "no catch-up".to_owned(),
             Self::CatchUp => format!("caught up {text}"),
             Self::Connections => format!("conns {text}"),
             Self::Conflicts => format!("conflicts {text}"),
             Self::Latency => format!("latency {text}"),
-            Self::Position => format!("lsn {text}"),
         };
         Some((said, tone))
     }
@@ -179,6 +179,8 @@ pub(crate) struct Table {
     width: usize,
 }
 
+/// The width that people have at least.
+const USUAL: usize = 80;
 /// From here on there is room for comfort.
 const WIDE: usize = 100;
 /// Before the first column: which row is selected, and whether it is in trouble.
@@ -187,10 +189,18 @@ const MARGIN: usize = 3;
 impl Table {
     /// For a width, with a chart or without.
     pub(crate) fn fit(scene: &Scene, room: usize, charts: bool) -> Self {
+        let names = scene.look.nodes.iter();
+        let longest = names.map(|node| width(&Printable(&node.name).to_string()));
+        let longest = longest.max().unwrap_or_default();
+        let least = |column| match column {
+            // A name that can be read is worth more than one more column.
+            Column::Name if room >= USUAL => longest.clamp(column.least(), 14),
+            column => column.least(),
+        };
         let mut used = MARGIN;
         let mut chosen = Vec::new();
         for column in WEIGHT {
-            let least = column.least();
+            let least = least(column);
             let wanted = charts || column != Column::Chart;
             if wanted && used + least <= room {
                 used += least + 1;
@@ -198,19 +208,16 @@ impl Table {
             }
         }
         let mut spare = (room + 1).saturating_sub(used);
-        let names = scene.look.nodes.iter();
-        let longest = names.map(|node| width(&Printable(&node.name).to_string()));
-        let longest = longest.max().unwrap_or_default();
         let mut extra = |column: Column| {
             let most = match column {
                 Column::Name => column.most().min(longest),
                 Column::State if room < WIDE => column.least(),
                 other => other.most(),
             };
-            let extra = most.saturating_sub(column.least()).min(spare);
+            let extra = most.saturating_sub(least(column)).min(spare);
             let extra = if chosen.contains(&column) { extra } else { 0 };
             spare -= extra;
-            column.least() + extra
+            least(column) + extra
         };
         let (name, state, chart) = (
             extra(Column::Name),

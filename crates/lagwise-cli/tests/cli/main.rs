@@ -7,7 +7,9 @@ mod binary;
 mod catalog;
 mod explain;
 mod refusals;
+mod screen;
 mod terminal;
+mod watch;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
