@@ -18,12 +18,12 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// `--url` is not one; its text may hold a password, and is not shown.
-    #[error("--url is no PostgreSQL URL: {fault}; write postgres://USER@HOST:PORT/DATABASE")]
-    Url { fault: &'static str },
+    #[error("--url cannot be used: {fault}; write postgres://USER@HOST:PORT/DATABASE")]
+    Url { fault: String },
     /// The catalog is what the answers depend on, so there are none.
     #[error(
         "the catalog of {} could not be read: {}; check that the server is up and the URL right, \
-         or leave --url out to judge by what every server has built in",
+         or name no server to judge by what every server has built in",
         Printable(.server),
         Printable(.cause)
     )]
@@ -43,6 +43,16 @@ pub(crate) enum Failure {
     /// What is said of the nodes cannot be meant.
     #[error("{0}")]
     Nodes(#[source] lagwise::Error),
+    /// A page of a command that is none.
+    #[error("there is no command `{}`: `lagwise --help` lists them", Printable(.0))]
+    NoCommand(String),
+    /// A file could not be written.
+    #[error("{} could not be written: {cause}", Printable(&.name.display().to_string()))]
+    Written {
+        name: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     /// A screen is asked for where there is none.
     #[error(
         "there is no terminal to draw on: add --once for a table, or --format json for an object \
@@ -85,13 +95,18 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) | Self::NoTerminal => USAGE.into(),
+            Self::Url { .. }
+            | Self::NoNodes
+            | Self::Nodes(_)
+            | Self::NoTerminal
+            | Self::NoCommand(_) => USAGE.into(),
             Self::Interrupted => INTERRUPTED.into(),
             Self::Catalog { .. }
             | Self::Input { .. }
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Terminal(_)
+            | Self::Written { .. }
             | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }

@@ -6,13 +6,15 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod catalog;
+mod completions;
 mod console;
 mod explain;
 mod failure;
 mod format;
+mod man;
 mod nodes;
 mod printable;
 mod signal;
@@ -29,13 +31,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Completions(completions::Arguments),
     Explain(explain::Arguments),
+    Man(man::Arguments),
     Watch(Box<watch::Arguments>),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Watch(arguments) => watch::run(&arguments),
     };
     match outcome {

@@ -48,8 +48,6 @@ mod zoom;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
     /// Prints one table once every node is heard, and ends.
     #[arg(long)]
     once: bool,
@@ -63,6 +61,9 @@ pub(crate) struct Arguments {
     /// How long to wait for nodes that say nothing, before the first output of `--once` and of JSON.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3s")]
     timeout: Duration,
+    // Last, since all that follows would stand under its heading.
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = "\

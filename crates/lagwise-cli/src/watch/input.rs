@@ -26,15 +26,7 @@ impl Keyboard {
     /// Listens from now on.
     pub(crate) fn listen() -> Self {
         let (heard, inputs) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            while !heard.is_closed() {
-                match read() {
-                    Ok(Some(input)) if heard.send(input).is_err() => return,
-                    Ok(_) => {}
-                    Err(_gone) => return,
-                }
-            }
-        });
+        std::thread::spawn(move || hear(&heard));
         Self(inputs)
     }
 
@@ -46,6 +38,17 @@ impl Keyboard {
         match self.0.recv().await {
             Some(input) => input,
             None => std::future::pending().await,
+        }
+    }
+}
+
+/// Hands on what is pressed, until nobody listens or nobody can press any longer.
+fn hear(heard: &mpsc::UnboundedSender<Input>) {
+    while !heard.is_closed() {
+        match read() {
+            Ok(Some(input)) if heard.send(input).is_err() => return,
+            Ok(_) => {}
+            Err(_gone) => return,
         }
     }
 }

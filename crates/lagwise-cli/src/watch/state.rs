@@ -155,10 +155,9 @@ impl State {
 
     pub(crate) fn press(&mut self, key: Key) -> Wish {
         match key {
-            Key::Quit => return Wish::Quit,
             Key::Back if self.help => self.help = false,
             Key::Back if self.zoomed => self.zoomed = false,
-            Key::Back => return Wish::Quit,
+            Key::Back | Key::Quit => return Wish::Quit,
             Key::Help => self.help = !self.help,
             Key::Up => self.select(|at| at.saturating_sub(1)),
             Key::Down => self.select(|at| at + 1),

@@ -144,9 +144,8 @@ fn chart(facts: &Facts<'_>, wide: usize, high: usize) -> Vec<Row> {
         };
         let blank = if row == limit_row { '╌' } else { ' ' };
         let cell = |sample: &Sample| match *sample {
-            Sample::Nothing => blank,
             Sample::Unknown if row == 0 => GAP,
-            Sample::Unknown => blank,
+            Sample::Nothing | Sample::Unknown => blank,
             Sample::Lag(lag) => match eighths(lag, top, high).max(1).saturating_sub(row * 8) {
                 0 => blank,
                 filled => BLOCKS[filled.min(8) - 1],

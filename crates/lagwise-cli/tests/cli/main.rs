@@ -5,7 +5,9 @@
 
 mod binary;
 mod catalog;
+mod ends;
 mod explain;
+mod manual;
 mod refusals;
 mod screen;
 mod terminal;

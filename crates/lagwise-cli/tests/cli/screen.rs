@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::num::NonZero;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -51,15 +51,8 @@ impl Screen {
             .stderr(Stdio::from(theirs.try_clone()?))
             .spawn()?;
         let (piece, pieces) = mpsc::channel();
-        let mut reader = ours.try_clone()?;
-        let reader = thread::spawn(move || {
-            let mut buffer = [0; 1 << 16];
-            while let Ok(read) = reader.read(&mut buffer) {
-                if read == 0 || piece.send(buffer[..read].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
+        let reader = ours.try_clone()?;
+        let reader = thread::spawn(move || read_all(reader, &piece));
         Ok(Self {
             child,
             ours,
@@ -162,6 +155,16 @@ impl Drop for Screen {
         // It may be over already.
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+    }
+}
+
+/// Hands on what is written, until nobody wants it or nobody can write any longer.
+fn read_all(mut terminal: File, piece: &Sender<Vec<u8>>) {
+    let mut buffer = [0; 1 << 16];
+    while let Ok(read) = terminal.read(&mut buffer) {
+        if read == 0 || piece.send(buffer[..read].to_vec()).is_err() {
+            return;
+        }
     }
 }
 

@@ -115,21 +115,27 @@ fn nothing_overlaps_at_any_size() {
     for (name, state) in situations() {
         for wide in (1..=240).step_by(13).chain([39, 41, 80, 81, 200]) {
             for high in [1, 9, 10, 13, 24, 50] {
-                let rows = lines(&state, (wide, high));
-                assert!(rows.len() <= high, "{name} at {wide}x{high}");
-                for row in &rows {
-                    let mut at = 0;
-                    for piece in &row.pieces {
-                        assert!(piece.column >= at, "{name} at {wide}x{high}: {row:?}");
-                        at = piece.column + width(&piece.text);
-                    }
-                    assert!(at <= wide, "{name} at {wide}x{high}: {row:?}");
-                }
-                let (wide, high) = (u16::try_from(wide).unwrap(), u16::try_from(high).unwrap());
-                let _no_panic = frame(&state, (wide, high));
+                nothing_overlaps(name, &state, (wide, high));
             }
         }
     }
+}
+
+fn nothing_overlaps(name: &str, state: &State, (wide, high): (u16, u16)) {
+    let size = (usize::from(wide), usize::from(high));
+    let rows = lines(state, size);
+    assert!(rows.len() <= size.1, "{name} at {wide}x{high}");
+    for row in &rows {
+        let mut at = 0;
+        for piece in &row.pieces {
+            assert!(piece.column >= at, "{name} at {wide}x{high}: {row:?}");
+            at = piece.column + width(&piece.text);
+        }
+        assert!(at <= size.0, "{name} at {wide}x{high}: {row:?}");
+    }
+    // It can be painted.
+    let text = frame(state, (wide, high));
+    assert_eq!(text.lines().count(), size.1);
 }
 
 #[test]

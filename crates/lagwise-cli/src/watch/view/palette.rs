@@ -23,19 +23,18 @@ impl Palette {
         Self { colored, selected }
     }
 
-    pub(super) const fn of(&self, tone: Tone) -> Style {
+    pub(super) fn of(&self, tone: Tone) -> Style {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
+        let color = |style: Style, color| if self.colored { style.fg(color) } else { style };
         match tone {
             Tone::Plain => plain,
             Tone::Quiet => plain.add_modifier(Modifier::DIM),
             Tone::Title => bold,
-            Tone::Accent if self.colored => plain.fg(Color::Cyan),
-            Tone::Good if self.colored => plain.fg(Color::Green),
-            Tone::Caution if self.colored => plain.fg(Color::Yellow),
-            Tone::Bad if self.colored => bold.fg(Color::Red),
-            Tone::Accent | Tone::Good | Tone::Caution => plain,
-            Tone::Bad => bold,
+            Tone::Accent => color(plain, Color::Cyan),
+            Tone::Good => color(plain, Color::Green),
+            Tone::Caution => color(plain, Color::Yellow),
+            Tone::Bad => color(bold, Color::Red),
         }
     }
 }
