@@ -6,21 +6,24 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::failure::Failure;
 
 mod catalog;
 mod check;
+mod completions;
 mod console;
 mod explain;
 mod failure;
 mod format;
+mod man;
 mod nodes;
 mod printable;
 mod sandbox;
 mod signal;
 mod vitals;
+mod watch;
 
 /// Routes sqlx traffic over a PostgreSQL primary and its replicas.
 #[derive(Debug, Parser)]
@@ -33,8 +36,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Completions(completions::Arguments),
     Explain(explain::Arguments),
+    Man(man::Arguments),
     Sandbox(sandbox::Arguments),
+    Watch(Box<watch::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +51,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            console::complain(&failure);
+            if !failure.is_wanted() {
+                console::complain(&failure);
+            }
             failure.exit_code()
         }
     }
@@ -54,8 +62,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Check(arguments) => return check::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)
 }

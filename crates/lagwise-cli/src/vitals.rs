@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, FromRow};
 
 /// What one server says of itself.
-#[derive(Clone, Debug, Serialize, FromRow)]
+#[derive(Clone, Debug, Default, Serialize, FromRow)]
 pub(crate) struct Vitals {
     /// Such as 150018.
     pub(crate) version: i32,
@@ -28,6 +28,8 @@ pub(crate) struct Vitals {
     pub(crate) clock_seconds: f64,
     /// The timeline of its last checkpoint; that which it replays is seen at its next one.
     pub(crate) checkpoint_timeline: Option<i32>,
+    /// The newest timeline that it is seen to write, or to receive or replay.
+    pub(crate) timeline: Option<i32>,
     /// Client connections, those of this command among them.
     pub(crate) connections: Option<i32>,
     pub(crate) max_connections: i32,
@@ -85,6 +87,9 @@ const QUESTION: &str = "\
       current_setting('cluster_name') AS cluster_name, \
       extract(epoch FROM clock_timestamp())::float8 AS clock_seconds, \
       (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint_timeline, \
+      greatest((SELECT timeline_id FROM pg_control_checkpoint()), \
+        CASE WHEN r THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery()) END, \
+        (SELECT received_tli FROM pg_stat_wal_receiver)) AS timeline, \
       (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections, \
       current_setting('max_connections')::int AS max_connections, \
       CASE WHEN r THEN (SELECT sum(conflicts)::int8 FROM pg_stat_database) END AS conflicts, \

@@ -98,27 +98,17 @@ mod tests {
 
     fn replica() -> Vitals {
         Vitals {
-            version: 150_000,
             in_recovery: true,
             read_only: true,
             cluster_name: "r1".into(),
             clock_seconds: 1_000.0,
-            checkpoint_timeline: None,
-            connections: None,
-            max_connections: 100,
-            conflicts: None,
             receiving: true,
             receiver_status: Some("streaming".into()),
             heard_seconds_ago: Some(29.0),
             receiver_timeout_seconds: 60.0,
             receiver_status_seconds: 10.0,
             has_upstream: Some(true),
-            last_replayed_commit_seconds_ago: None,
-            received_lsn: None,
-            replayed_lsn: None,
-            replay_pause: None,
-            senders: 0,
-            streams: None,
+            ..Vitals::default()
         }
     }
 

@@ -1,8 +1,9 @@
 //! Runs the binary to its end, and holds what it said.
 
 use std::io::{self, Write as _};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -85,5 +86,22 @@ impl Run {
     pub(crate) fn verdicts(&self) -> Outcome<Vec<String>> {
         let verdict = |answer: &Value| answer["verdict"].as_str().unwrap_or("none").to_owned();
         Ok(self.answers()?.iter().map(verdict).collect())
+    }
+}
+
+/// Waits for the end of a process, and ends one that does not.
+pub(crate) fn wait(child: &mut Child, patience: Duration) -> Outcome<ExitStatus> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut left = patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let Some(less) = left.checked_sub(PAUSE) else {
+            child.kill()?;
+            return Err(format!("it did not end within {patience:?}").into());
+        };
+        left = less;
+        thread::park_timeout(PAUSE);
     }
 }

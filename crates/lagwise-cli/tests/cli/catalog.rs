@@ -29,7 +29,7 @@ const STATEMENTS: [(&str, &str); 7] = [
 
 fn explain(url: &str, options: &[&str]) -> Command {
     let mut command = lagwise();
-    command.args(["explain", "--format", "jsonl", "--url", url]);
+    command.args(["explain", "--format", "json", "--url", url]);
     command.args(options);
     command
 }
@@ -56,6 +56,71 @@ async fn a_servers_functions_views_and_unlogged_tables_are_known() -> Outcome {
         ["read", "write"],
         "overrides have the last word"
     );
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn of_several_servers_the_primary_is_asked_and_else_one_that_is_there() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    cluster.primary().execute(OBJECTS).await?;
+    cluster.wait_caught_up().await?;
+    let host = |node: &lagwise_testkit::Node| node.client_wire().address().to_string();
+    // The first is nobody's, the second a replica, the third the primary.
+    let (replica, primary) = (host(cluster.replica(0)), host(cluster.primary()));
+    let all = format!("postgres://postgres@127.0.0.1:1,{replica},{primary}/postgres");
+    let found = run_aside(explain(&all, &["select touches(1)", "select doubles(1)"])).await?;
+    assert_eq!(found.verdicts()?, ["write", "read"], "{found:?}");
+    // A function that only the primary knows of yet tells who was asked.
+    cluster.replica(0).freeze_replay()?;
+    let new = "create function news(n int) returns int language sql immutable as 'select n'";
+    cluster.primary().execute(new).await?;
+    let found = run_aside(explain(&all, &["select news(1)"])).await?;
+    assert_eq!(
+        found.verdicts()?,
+        ["read"],
+        "the primary was asked: {found:?}"
+    );
+    cluster.replica(0).thaw_replay()?;
+    cluster.primary().kill().await?;
+    let found = run_aside(explain(&all, &["select doubles(1)"])).await?;
+    assert_eq!(
+        found.verdicts()?,
+        ["read"],
+        "the replica was asked: {found:?}"
+    );
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn nodes_of_a_file_or_the_environment_are_asked_only_where_that_is_wanted() -> Outcome {
+    let cluster = Cluster::builder().replicas(0).start().await?;
+    cluster.primary().execute(OBJECTS).await?;
+    let url = cluster.primary().url();
+    let file = std::env::temp_dir().join(format!("lagwise-explain-{}.toml", std::process::id()));
+    std::fs::write(&file, format!("[primary]\nurl = \"{url}\"\n"))?;
+    let explains = |options: &[&str]| {
+        let mut command = lagwise();
+        command
+            .args(["explain", "--format", "json", "select doubles(1)"])
+            .args(options);
+        command.env("LAGWISE_PRIMARY", &url);
+        command
+    };
+    let name = file.to_str().ok_or("the folder is UTF-8")?;
+    for (options, verdict) in [
+        (&[][..], "write"),
+        (&["--catalog"], "read"),
+        (&["--config", name], "read"),
+    ] {
+        let run = run_aside(explains(options)).await?;
+        assert_eq!(run.verdicts()?, [verdict], "{options:?}: {run:?}");
+    }
+    std::fs::remove_file(&file)?;
+    let mut nothing = explains(&["--catalog"]);
+    nothing.env_remove("LAGWISE_PRIMARY");
+    let run = run_aside(nothing).await?;
+    assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{run:?}");
+    assert!(run.err.contains("LAGWISE_CONFIG"), "{run:?}");
     Ok(cluster.shutdown().await?)
 }
 

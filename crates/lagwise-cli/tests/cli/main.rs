@@ -8,10 +8,14 @@ mod catalog;
 mod check;
 mod check_faults;
 mod check_usage;
+mod ends;
 mod explain;
+mod manual;
 mod refusals;
 mod sandbox;
+mod screen;
 mod terminal;
+mod watch;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
