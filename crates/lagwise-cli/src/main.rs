@@ -73,7 +73,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 
 /// A command line that cannot be meant, or one that asks for help.
 fn refuse(error: &clap::Error) -> Result<ExitCode, Failure> {
-    error.print().map_err(Failure::Output)?;
+    console::wanted(error.print())?;
     match (error.exit_code(), std::env::args_os().nth(1)) {
         (0, _) => Ok(ExitCode::SUCCESS),
         (_, Some(command)) if command == "check" => check::refuse(error),

@@ -14,6 +14,7 @@ mod manual;
 mod refusals;
 mod sandbox;
 mod screen;
+mod sources;
 mod terminal;
 mod watch;
 
