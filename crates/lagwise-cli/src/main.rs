@@ -13,12 +13,14 @@ use self::failure::Failure;
 mod catalog;
 mod check;
 mod console;
+mod doctor;
 mod explain;
 mod failure;
 mod format;
 mod nodes;
 mod printable;
 mod signal;
+mod trouble;
 mod vitals;
 
 /// Routes sqlx traffic over a PostgreSQL primary and its replicas.
@@ -32,6 +34,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Doctor(doctor::Arguments),
     Explain(explain::Arguments),
 }
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Check(arguments) => return check::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

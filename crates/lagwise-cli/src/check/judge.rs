@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::facts::{Facts, Scene};
 use super::limits::Limits;
 use super::stream::Stream;
-use super::trouble::Trouble;
 use crate::format::{short, size};
+use crate::trouble::Trouble;
 
 /// In order of weight: what is unknown may be critical, what is a warning is known not to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -14,9 +14,9 @@ use super::judge::{Judgement, Verdict};
 use super::limits::Limits;
 use super::look::Findings;
 use super::stream::Stream;
-use super::trouble::Trouble;
 use crate::format::{short, size};
 use crate::printable::Printable;
+use crate::trouble::Trouble;
 
 /// As the plugin convention has it.
 pub(crate) fn text(findings: &Findings, limits: &Limits) -> String {

@@ -29,7 +29,7 @@ impl Trouble {
         }
     }
 
-    fn of_error(error: &sqlx::Error) -> Self {
+    pub(crate) fn of_error(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(database) => {
                 let words = Printable(database.message()).to_string();
