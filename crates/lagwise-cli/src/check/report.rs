@@ -21,11 +21,12 @@ use crate::trouble::Trouble;
 /// As the plugin convention has it.
 pub(crate) fn text(findings: &Findings, limits: &Limits) -> String {
     let verdict = findings.verdict().as_str();
-    let mut text = format!(
-        "LAGWISE {verdict} - {} |{}\n",
-        spoken(&summary(findings)),
-        figures(findings, limits)
-    );
+    let mut text = format!("LAGWISE {verdict} - {}", spoken(&summary(findings)));
+    let figures = figures(findings, limits);
+    if !figures.is_empty() {
+        write!(text, " |{figures}").ok();
+    }
+    text.push('\n');
     for (facts, judgement) in &findings.nodes {
         writeln!(text, "{}", spoken(&line(facts, judgement))).ok();
     }

@@ -62,7 +62,13 @@ pub(crate) struct Clock {
 impl Examined {
     /// Looks at a node, for so long.
     pub(crate) async fn of(node: Node, patience: Duration) -> Self {
-        let options = node.options().clone().application_name("lagwise doctor");
+        // The monitor sets a time limit as it connects, which not every pooler lets pass.
+        let limit = patience.as_millis().max(1).to_string();
+        let options = node
+            .options()
+            .clone()
+            .application_name("lagwise doctor")
+            .options([("statement_timeout", limit.as_str())]);
         let outcome = match tokio::time::timeout(patience, examine(&options)).await {
             Ok(outcome) => outcome.map_err(Refusal::Error),
             Err(_elapsed) => Err(Refusal::Late(patience)),
@@ -138,8 +144,8 @@ async fn best_clock(connection: &mut PgConnection) -> Result<Option<Clock>, sqlx
     Ok(best)
 }
 
-/// Enough for a balancer to show more than one server, which most of them do in turn.
-const HELD: usize = 3;
+/// Of a balancer that draws one of two servers, one look in thirty sees but one.
+const HELD: usize = 5;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use lagwise_testkit::{Cluster, Stop};
 
 use crate::Outcome;
 use crate::check::{Checked, check, check_with, replicas};
+use crate::wait::until;
 
 const LIMITS: [&str; 6] = ["--warn", "1s", "--crit", "2s", "--timeout", "20s"];
 
@@ -150,13 +151,11 @@ async fn a_login_that_is_refused_says_nothing_of_the_server() -> Outcome {
         let rules = std::fs::read_to_string(&hba)?;
         std::fs::write(&hba, format!("local all mon scram-sha-256\n{rules}"))?;
         node.execute("select pg_reload_conf()").await?;
-        let taken = async || {
-            let rule = "select count(*) from pg_hba_file_rules where 'mon' = any(user_name)";
-            Ok::<_, lagwise_testkit::Error>(node.query_scalar::<i64>(rule).await? > 0)
-        };
-        cluster
-            .wait_until(crate::PATIENCE, "the rule is there", taken)
-            .await?;
+        until(
+            node,
+            "select exists (select from pg_hba_file_rules where 'mon' = any(user_name))",
+        )
+        .await?;
     }
     let run = async |primary: String, replica: String| {
         let replica = format!("r1={replica}");
@@ -260,13 +259,11 @@ async fn a_full_server_and_a_read_only_primary_are_critical() -> Outcome {
         .execute("alter system set default_transaction_read_only = on")
         .await?;
     primary.execute("select pg_reload_conf()").await?;
-    let taken = async || {
-        let setting = "select current_setting('default_transaction_read_only') = 'on'";
-        primary.query_scalar::<bool>(setting).await
-    };
-    cluster
-        .wait_until(crate::PATIENCE, "the setting is taken", taken)
-        .await?;
+    until(
+        primary,
+        "select current_setting('default_transaction_read_only') = 'on'",
+    )
+    .await?;
     let read_only = check(&cluster, &LIMITS).await?;
     read_only.is(
         2,

@@ -8,12 +8,12 @@ mod catalog;
 mod check;
 mod check_faults;
 mod check_usage;
+mod doctor;
+mod doctor_faults;
 mod explain;
 mod refusals;
 mod terminal;
+mod wait;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// How long a cluster may take to show what it was made to.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
