@@ -3,6 +3,7 @@
 use lagwise_testkit::{Cluster, Stop};
 
 use crate::Outcome;
+use crate::binary::{lagwise, run_aside};
 use crate::check::NO_RECEIVER;
 use crate::doctor::{Diagnosis, doctor, doctor_with};
 use crate::wait::until;
@@ -44,20 +45,23 @@ async fn a_standby_that_takes_no_connections_is_told_why() -> Outcome {
     replica.configure("hot_standby", "off").await?;
     let cold = tokio::select! {
         started = replica.start() => panic!("it takes no connections: {started:?}"),
-        cold = until_seen(&cluster, "problem hot_standby r1") => cold?,
+        cold = until_seen(&cluster, "hot_standby is off") => cold?,
     };
     cold.is(2, &["problem hot_standby r1"]);
     Ok(cluster.shutdown().await?)
 }
 
-/// Looks until this alone is found.
+/// Looks until this is found.
 async fn until_seen(cluster: &Cluster, topic: &str) -> Outcome<Diagnosis> {
-    loop {
-        let diagnosis = doctor(cluster, &[]).await?;
-        if diagnosis.topics() == [topic] {
-            return Ok(diagnosis);
-        }
+    let replica = format!("r1={}", cluster.replica(0).url());
+    let primary = cluster.primary().url();
+    let mut seen = String::new();
+    while !seen.contains(topic) {
+        let mut command = lagwise();
+        command.args(["doctor", "--primary", &primary, "--replica", &replica]);
+        seen = run_aside(command).await?.out;
     }
+    doctor(cluster, &[]).await
 }
 
 #[tokio::test]
