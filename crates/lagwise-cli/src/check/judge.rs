@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::facts::{Facts, Scene};
 use super::limits::Limits;
 use super::stream::Stream;
-use crate::format::{short, size};
+use crate::format::{short, short_most, size};
 use crate::trouble::Trouble;
 
 /// In order of weight: what is unknown may be critical, what is a warning is known not to be.
@@ -180,7 +180,7 @@ fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
         Some(most) => {
             let verdict = band(most, limits);
             let certain = verdict == band(least.min(most), limits);
-            settled(verdict, format!("at most {} behind", short(most)))
+            settled(verdict, format!("at most {} behind", short_most(most)))
                 .settled_if(certain || scene.has_lasted())
         }
         None if least > limits.crit => settled(Verdict::Critical, at_least(node, least)),

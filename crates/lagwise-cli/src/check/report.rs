@@ -14,7 +14,7 @@ use super::judge::{Judgement, Verdict};
 use super::limits::Limits;
 use super::look::Findings;
 use super::stream::Stream;
-use crate::format::{short, size};
+use crate::format::{short_most, size};
 use crate::printable::Printable;
 use crate::trouble::Trouble;
 
@@ -77,7 +77,7 @@ fn well(findings: &Findings) -> String {
         replicas.count()
     );
     if let Some(lag) = furthest {
-        write!(text, ", at most {} behind", short(lag)).ok();
+        write!(text, ", at most {} behind", short_most(lag)).ok();
     }
     text
 }

@@ -114,6 +114,17 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
     );
     diverged.node_is("r2", "ok", "at most ");
 
+    // Once the new primary has written more, positions do not tell any longer; proofs do.
+    cluster.replica(0).execute(fill).await?;
+    cluster.replica(0).execute(fill).await?;
+    cluster
+        .replica(1)
+        .wait_replayed(&cluster.replica(0).lsn().await?)
+        .await?;
+    let beyond = check(&cluster, &LIMITS).await?;
+    beyond.is(2, &["LAGWISE CRITICAL - primary at least 2."]);
+    beyond.node_is("r2", "ok", "at most ");
+
     let other = Cluster::builder().own_system_identifier().start().await?;
     let foreign = format!("other={}", other.primary().url());
     let mut options = vec!["--primary".to_owned(), cluster.replica(0).url()];
