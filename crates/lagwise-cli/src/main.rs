@@ -14,6 +14,7 @@ mod catalog;
 mod check;
 mod completions;
 mod console;
+mod doctor;
 mod explain;
 mod failure;
 mod format;
@@ -22,6 +23,7 @@ mod nodes;
 mod printable;
 mod sandbox;
 mod signal;
+mod trouble;
 mod vitals;
 mod watch;
 
@@ -37,6 +39,7 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Completions(completions::Arguments),
+    Doctor(doctor::Arguments),
     Explain(explain::Arguments),
     Man(man::Arguments),
     Sandbox(sandbox::Arguments),
@@ -63,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Check(arguments) => return check::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Sandbox(arguments) => sandbox::run(arguments),

@@ -8,6 +8,8 @@ mod catalog;
 mod check;
 mod check_faults;
 mod check_usage;
+mod doctor;
+mod doctor_faults;
 mod ends;
 mod explain;
 mod manual;
@@ -16,10 +18,8 @@ mod sandbox;
 mod screen;
 mod sources;
 mod terminal;
+mod wait;
 mod watch;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// How long a cluster may take to show what it was made to.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
