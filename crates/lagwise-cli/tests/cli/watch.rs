@@ -107,7 +107,7 @@ async fn without_a_primary_nobody_is_said_to_be_level_with_it() -> Outcome {
     cluster.primary().kill().await?;
     aside(move || {
         let text = screen.wait_for_text("primary: primary, lost for")?;
-        let rows = text.lines().filter(|line| line.contains("replica  "));
+        let rows = text.lines().filter(|line| line.starts_with("   replica-"));
         let rows: Vec<&str> = rows.collect();
         assert_eq!(rows.len(), 2, "{text}");
         for row in rows {
