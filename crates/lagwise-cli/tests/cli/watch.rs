@@ -231,6 +231,8 @@ async fn without_color_the_screen_says_the_same() -> Outcome {
             assert_eq!(screen.end()?.code(), Some(0));
             let written = String::from_utf8_lossy(&screen.written).into_owned();
             assert_eq!(written.contains("\u{1b}[38;5;"), colored, "{written:?}");
+            // The selection has to be seen without color, too.
+            assert_eq!(written.contains("\u{1b}[7m"), !colored, "{written:?}");
             Ok(())
         })
         .await?;
@@ -294,6 +296,8 @@ async fn a_node_that_hangs_holds_up_no_other() -> Outcome {
     let run = Run::new(&aside(move || Ok(command.output()?)).await?)?;
     let found: Value = serde_json::from_str(&run.out)?;
     assert!(found["vitals"]["replica-1"].is_null(), "{found}");
+    let unwell = found["unwell"]["replica-1"].as_str().unwrap_or_default();
+    assert!(unwell.contains("has not answered within"), "{found}");
     assert!(found["vitals"]["replica-2"].is_object(), "{found}");
     assert_eq!(found["nodes"][2]["membership"], "in_rotation");
     Ok(cluster.shutdown().await?)
