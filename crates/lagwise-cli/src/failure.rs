@@ -4,6 +4,7 @@
 //! password: of a URL, only what is known not to be one is shown.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +44,13 @@ pub(crate) enum Failure {
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
+    /// Somebody else listens there, or nobody may.
+    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        cause: io::Error,
+    },
     /// Each was complained of when it happened.
     #[error("{} could not be answered", inputs(*.0))]
     Unanswered(usize),
@@ -68,6 +76,7 @@ impl Failure {
             Self::Url { .. } | Self::NoNodes | Self::Nodes(_) => USAGE.into(),
             Self::Catalog { .. }
             | Self::Input { .. }
+            | Self::Listen { .. }
             | Self::Output(_)
             | Self::Signals(_)
             | Self::Unanswered(_) => ExitCode::FAILURE,

@@ -15,6 +15,7 @@ mod failure;
 mod format;
 mod nodes;
 mod printable;
+mod serve;
 mod signal;
 mod vitals;
 
@@ -29,11 +30,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Explain(explain::Arguments),
+    Serve(serve::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,7 +43,6 @@ use crate::router::Router;
 /// Streams of events end when the router is closed; a graceful shutdown of the server waits for
 /// them, so close the router first. At most 64 streams are served at a time. The samples are kept by a
 /// task of the router, which ends with it or with the last clone of what is returned here.
-#[must_use]
 pub fn router<DB: Backend>(db: Router<DB>) -> axum::Router {
     board::routes(Board::start(db))
 }
