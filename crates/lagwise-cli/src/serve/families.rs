@@ -198,7 +198,7 @@ pub(super) const SERVERS: [Reading<Vitals>; 7] = [
 /// 1 for the membership that a node has.
 pub(super) const MEMBERSHIP: Family = gauge(
     "lagwise_node_membership",
-    "1 for the membership that the node has, and why it takes no reads.",
+    "1 for what the node is: in_rotation, probation, ejected with the cause, or primary.",
 );
 
 /// Whether a server has said in the last round what the monitor does not ask.

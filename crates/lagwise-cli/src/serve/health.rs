@@ -151,7 +151,9 @@ fn verdict(cluster: &Cluster, node: &Node, asked: &Asked) -> Result<String, Stri
 
 /// What a node that takes no reads is, and why.
 fn outside(node: &Node) -> Option<String> {
-    let cause = node.cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    let cause = node
+        .cause
+        .map_or_else(String::new, |cause| format!(": {cause}"));
     match node.membership {
         IN_ROTATION => None,
         "ejected" => Some(format!("is ejected{cause}")),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lagwise::Instant;
 use lagwise::config::Config;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,14 +16,21 @@ use crate::vitals::{Vitals, VitalsProbe};
 
 /// What each server said in the last round, by the name of its node.
 #[derive(Debug, Default)]
-pub(super) struct Rounds(Mutex<BTreeMap<Arc<str>, Vitals>>);
+pub(super) struct Rounds(Mutex<BTreeMap<Arc<str>, Said>>);
+
+/// What a server said, and when.
+type Said = (Instant, Vitals);
 
 impl Rounds {
     pub(super) fn of(&self, node: &str) -> Option<Vitals> {
-        self.lock().get(node).cloned()
+        let (at, mut vitals) = self.lock().get(node).cloned()?;
+        // Silence goes on between two rounds.
+        let since = lagwise::now().since(at).as_secs_f64();
+        vitals.heard_seconds_ago = vitals.heard_seconds_ago.map(|ago| ago + since);
+        Some(vitals)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Vitals>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Said>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -44,7 +52,9 @@ async fn ask(rounds: Arc<Rounds>, name: Arc<str>, mut probe: VitalsProbe) {
         // A server that has failed says so by what the monitor knows of it.
         let said = probe.ask(PATIENCE).await.ok();
         match said {
-            Some(vitals) => rounds.lock().insert(Arc::clone(&name), vitals),
+            Some(vitals) => rounds
+                .lock()
+                .insert(Arc::clone(&name), (lagwise::now(), vitals)),
             None => rounds.lock().remove(&name),
         };
         sleep(INTERVAL).await;

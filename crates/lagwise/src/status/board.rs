@@ -22,10 +22,12 @@ use super::events::{self, Frame};
 use super::history::{self, History};
 use super::page::Page;
 use super::report::Cluster;
-use super::sampler;
+use super::sampler::Sampler;
 use crate::backend::Backend;
 use crate::clock;
+use crate::publish::Published;
 use crate::router::Router;
+use crate::view::View;
 
 /// What all requests share.
 pub(super) struct Board<DB: Backend> {
@@ -52,8 +54,13 @@ impl<DB: Backend> Board<DB> {
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             db,
         });
-        tasks.spawn(sampler::run(Arc::downgrade(&board), happenings, frames));
+        tasks.spawn(Sampler::new(&board, frames).run(happenings));
         board
+    }
+
+    /// What the monitor publishes.
+    pub(super) fn published(&self) -> Arc<Published<View<DB>>> {
+        Arc::clone(&self.db.shared.published)
     }
 
     pub(super) fn cluster(&self) -> Cluster {

@@ -16,6 +16,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::board::Board;
+use super::history::Peaks;
 use super::report::Cluster;
 use crate::backend::Backend;
 use crate::clock;
@@ -26,11 +27,13 @@ pub(super) type Frame = Bytes;
 
 /// The state of everything, in this run.
 #[derive(Serialize)]
-struct Standing<'a> {
+pub(super) struct Standing<'a> {
     run: &'a str,
     /// Seconds of the run.
     at: f64,
     cluster: &'a Cluster,
+    /// The greatest bound of each node since the last sample.
+    peaks: &'a Peaks,
 }
 
 /// One change.
@@ -65,18 +68,25 @@ impl Change {
     }
 }
 
-/// The sample of a moment.
-pub(super) fn sample<DB: Backend>(board: &Board<DB>, cluster: &Cluster, now: Instant) -> Frame {
-    standing("sample", board, cluster, now)
-}
+impl<'a> Standing<'a> {
+    /// What is seen at a moment.
+    pub(super) fn new<DB: Backend>(
+        board: &'a Board<DB>,
+        now: Instant,
+        cluster: &'a Cluster,
+        peaks: &'a Peaks,
+    ) -> Self {
+        Self {
+            run: &board.run,
+            at: board.seconds(now),
+            cluster,
+            peaks,
+        }
+    }
 
-fn standing<DB: Backend>(name: &str, board: &Board<DB>, cluster: &Cluster, now: Instant) -> Frame {
-    let standing = Standing {
-        run: &board.run,
-        at: board.seconds(now),
-        cluster,
-    };
-    frame(name, &standing)
+    pub(super) fn frame(&self) -> Frame {
+        frame("sample", self)
+    }
 }
 
 /// JSON has no line breaks of its own.
@@ -102,9 +112,8 @@ pub(super) fn stream<DB: Backend>(
             if whole {
                 let Some(board) = board.upgrade() else { break };
                 let now = clock::now();
-                let frame = standing("cluster", &board, &board.cluster(), now);
-                drop(board);
-                yield Ok(frame);
+                let (cluster, peaks) = (board.cluster(), Peaks::new());
+                yield Ok(frame("cluster", &Standing::new(&board, now, &cluster, &peaks)));
             }
             let next = frames.recv().await;
             whole = matches!(next, Err(RecvError::Lagged(_)));

@@ -11,6 +11,9 @@ use serde::Serialize;
 use super::events::Change;
 use super::report::{Cluster, Node};
 
+/// The greatest bound of each node since the last sample.
+pub(super) type Peaks = BTreeMap<Arc<str>, f64>;
+
 /// What was seen, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -87,8 +90,9 @@ struct Stretch {
 
 impl History {
     /// Takes in what is seen now.
-    pub(super) fn record(&mut self, at: f64, cluster: &Cluster) {
-        self.samples.push_back(Arc::new(Sample::new(at, cluster)));
+    pub(super) fn record(&mut self, at: f64, cluster: &Cluster, peaks: &Peaks) {
+        let sample = Sample::new(at, cluster, peaks);
+        self.samples.push_back(Arc::new(sample));
         let old = |sample: &Arc<Sample>| sample.at < at - SPAN;
         while self.samples.len() > MOST_SAMPLES || self.samples.front().is_some_and(old) {
             self.samples.pop_front();
@@ -112,7 +116,7 @@ impl History {
 }
 
 impl Sample {
-    fn new(at: f64, cluster: &Cluster) -> Self {
+    fn new(at: f64, cluster: &Cluster, peaks: &Peaks) -> Self {
         let lost = cluster.primary_lost_seconds.is_some();
         let mut reasons = BTreeMap::new();
         for (reason, count) in cluster.nodes.iter().flat_map(|node| &node.routes) {
@@ -120,7 +124,10 @@ impl Sample {
         }
         let point = |node: &Node| Point {
             name: Arc::clone(&node.name),
-            bound: node.staleness_seconds,
+            // As it was at its worst: what it is at the very moment depends on when it was asked last.
+            bound: node
+                .staleness_seconds
+                .map(|now| peaks.get(&node.name).map_or(now, |peak| peak.max(now))),
             estimate: node.estimate_seconds,
             standing: Standing::of(node, lost),
             routes: node.routes.values().sum(),

@@ -87,10 +87,11 @@ function timeAxis(pen, { left, right, bottom }) {
   const x = (t) => left + ((t - from) / view.range) * (right - left);
   pen.fillStyle = colors.muted;
   pen.textBaseline = 'top';
-  const step = { 60: 20, 300: 60, 600: 120 }[view.range];
+  const steps = [10, 20, 30, 60, 120, 240];
+  const step = steps.find((ago) => x(to) - x(to - ago) >= 58) ?? view.range;
   for (let ago = 0; ago <= view.range; ago += step) {
     pen.textAlign = ago === 0 ? 'right' : ago === view.range ? 'left' : 'center';
-    const text = ago === 0 ? 'now' : ago < 60 ? `−${ago} s` : `−${ago / 60} min`;
+    const text = ago === 0 ? 'now' : ago % 60 !== 0 ? `−${ago} s` : `−${ago / 60} min`;
     pen.fillText(text, x(to - ago), bottom + 5);
   }
   return { x, from, to };
@@ -226,15 +227,18 @@ function drawLine(pen, points, value, axis, y, { color, fill }) {
   }
 }
 
+const unwatched = 'before this process';
+
 // Where nothing was proved, or nobody looked.
 function drawUnknown(pen, points, axis, { top, bottom }) {
   const { colors } = drawn;
   const mark = (from, to, text) => {
     const [start, end] = [Math.max(axis.x(from), axis.x(axis.from)), axis.x(to)];
     if (end - start < 1) return;
-    pen.fillStyle = stripes(pen, 'unknown', colors.faint);
-    pen.fillRect(start, top, end - start, bottom - top);
-    pen.fillStyle = colors.muted;
+    if (text !== unwatched) {
+      pen.fillStyle = stripes(pen, 'unknown', colors.faint);
+      pen.fillRect(start, top, end - start, bottom - top);
+    }
     pen.textAlign = 'center';
     pen.textBaseline = 'middle';
     if (pen.measureText(text).width + 12 > end - start) return;
@@ -248,7 +252,7 @@ function drawUnknown(pen, points, axis, { top, bottom }) {
   let before = axis.from;
   for (const point of points) {
     const missing = point.bound === null || point.bound === undefined;
-    if (point.t - before > HOLE) mark(before, point.t, 'nobody looked');
+    if (point.t - before > HOLE) mark(before, point.t, point === points[0] ? unwatched : 'nobody looked');
     if (missing) since ??= point.t;
     else if (since !== null) {
       mark(since, point.t, 'nothing proved');

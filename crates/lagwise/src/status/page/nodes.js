@@ -103,8 +103,9 @@ function showNode(card, node, cluster) {
   const at = node.is_primary ? primary : node.membership;
   card.root.dataset.standing = at;
   const role = node.balanced ? 'behind a balancer' : node.role ?? 'role unknown';
-  say(card.role, [role, node.zone].filter(Boolean).join(' · '));
-  const badge = { primary: 'takes writes', primary_lost: 'lost' }[at] ?? words(node.membership);
+  say(card.role, [role === node.name ? null : role, node.zone].filter(Boolean).join(' · '));
+  const membership = node.cause ? `${words(node.membership)}: ${words(node.cause)}` : words(node.membership);
+  const badge = { primary: 'takes writes', primary_lost: 'lost' }[at] ?? membership;
   say(card.badge, `${marks[at]} ${badge}`);
   say(card.why, describeStanding(node, cluster));
   card.canvas.hidden = node.is_primary;
@@ -113,7 +114,7 @@ function showNode(card, node, cluster) {
     const known = node.staleness_seconds !== null;
     say(card.bound, known ? time(node.staleness_seconds) : unknown);
     card.bound.classList.toggle('none', !known);
-    say(card.boundLabel, known ? 'at most behind' : 'how far behind: nothing is proved');
+    say(card.boundLabel, known ? 'behind at most' : 'how far behind: nothing is proved');
     const label = `Lag of ${node.name}: ${known ? `at most ${time(node.staleness_seconds)}` : 'nothing proved'}`;
     card.canvas.setAttribute('aria-label', `${label}. Arrow keys read the chart.`);
   }
@@ -123,10 +124,10 @@ function showNode(card, node, cluster) {
 function describeStanding(node, cluster) {
   if (node.is_primary) {
     const lost = cluster.primary_lost_seconds;
-    return lost === null ? 'accepts writes' : `does not answer since ${time(lost)}`;
+    return lost === null ? `on timeline ${cluster.timeline}` : `has not answered for ${time(lost)}`;
   }
-  const since = `for ${time(node.since_seconds)}`;
-  return node.cause ? `${words(node.cause)} ${since}: ${reasons[node.cause] ?? ''}` : since;
+  const since = `since ${clock(store.heard - node.since_seconds)}, for ${time(Math.floor(node.since_seconds))}`;
+  return node.cause ? `${reasons[node.cause] ?? words(node.cause)}, ${since}` : since;
 }
 
 function details(node) {
@@ -140,7 +141,8 @@ function details(node) {
   const seen = node.observed_seconds_ago;
   rows.push(['Seen', seen === null ? 'not now' : `${time(seen)} ago`]);
   const { connections, idle, most } = node.pool;
-  rows.push(['Connections', `${connections - Math.min(idle, connections)} busy, ${idle} idle, ${most} at most`]);
+  const open = `${connections - Math.min(idle, connections)} busy, ${idle} idle, of ${most}`;
+  rows.push(['Connections', connections === 0 ? 'none open' : open]);
   return rows;
 }
 

@@ -22,7 +22,7 @@ const store = {
   },
 
   // All nodes at a moment.
-  take({ run, at, cluster }) {
+  take({ run, at, cluster, peaks }) {
     this.enter(run, at);
     this.cluster = cluster;
     this.heard = this.now();
@@ -37,7 +37,7 @@ const store = {
       }
       const primary = lost ? 'primary_lost' : 'primary';
       nodes.set(node.name, {
-        bound: node.staleness_seconds,
+        bound: peaks[node.name] ?? node.staleness_seconds,
         estimate: node.estimate_seconds,
         standing: node.is_primary ? primary : node.membership,
         cause: node.is_primary ? null : node.cause,

@@ -54,8 +54,11 @@ function drawBand(pen, name, axis, { top, high, left, right }) {
   pen.beginPath();
   pen.roundRect(left, top, right - left, high, 4);
   pen.clip();
+  const first = Math.max(left, axis.x(store.samples[0]?.t ?? axis.to));
+  pen.fillStyle = colors.grid;
+  pen.fillRect(left, top + high / 2, first - left, 1);
   pen.fillStyle = stripes(pen, 'unknown', colors.faint);
-  pen.fillRect(left, top, right - left, high);
+  pen.fillRect(first, top, right - first, high);
   for (const { from, to, at } of store.stretches(name, axis.from, axis.to)) {
     const kind = band(at);
     if (kind === 'unknown') continue;
