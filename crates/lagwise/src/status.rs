@@ -42,7 +42,12 @@ use crate::router::Router;
 ///
 /// Streams of events end when the router is closed; a graceful shutdown of the server waits for
 /// them, so close the router first. At most 64 streams are served at a time. The samples are kept by a
-/// task of the router, which ends with it or with the last clone of what is returned here.
-pub fn router<DB: Backend>(db: Router<DB>) -> axum::Router {
+/// task of the router, which ends with it or with the last clone of what is returned here. It fits into
+/// an application of any state.
+pub fn router<DB, S>(db: Router<DB>) -> axum::Router<S>
+where
+    DB: Backend,
+    S: Clone + Send + Sync + 'static,
+{
     board::routes(Board::start(db))
 }

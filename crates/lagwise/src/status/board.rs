@@ -83,7 +83,11 @@ impl<DB: Backend> Board<DB> {
 }
 
 /// The addresses.
-pub(super) fn routes<DB: Backend>(board: Arc<Board<DB>>) -> axum::Router {
+pub(super) fn routes<DB, S>(board: Arc<Board<DB>>) -> axum::Router<S>
+where
+    DB: Backend,
+    S: Clone + Send + Sync + 'static,
+{
     axum::Router::new()
         .route("/", get(page))
         .route("/cluster", get(cluster::<DB>))
