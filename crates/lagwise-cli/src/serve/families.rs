@@ -113,9 +113,9 @@ pub(super) const NODES: [Reading<Node>; 10] = [
     (
         gauge(
             "lagwise_probe_last_duration_seconds",
-            "How long its last answer to the monitor took.",
+            "How long its last answer to the monitor took; absent while it does not answer.",
         ),
-        |node| node.latency_seconds,
+        |node| node.observed_seconds_ago.and(node.latency_seconds),
     ),
     (
         Family {

@@ -87,8 +87,8 @@ function timeAxis(pen, { left, right, bottom }) {
   const x = (t) => left + ((t - from) / view.range) * (right - left);
   pen.fillStyle = colors.muted;
   pen.textBaseline = 'top';
-  const steps = [10, 20, 30, 60, 120, 240];
-  const step = steps.find((ago) => x(to) - x(to - ago) >= 58) ?? view.range;
+  const steps = view.range > 60 ? [60, 120, 240] : [10, 20, 30];
+  const step = steps.find((ago) => x(to) - x(to - ago) >= 76) ?? view.range;
   for (let ago = 0; ago <= view.range; ago += step) {
     pen.textAlign = ago === 0 ? 'right' : ago === view.range ? 'left' : 'center';
     const text = ago === 0 ? 'now' : ago % 60 !== 0 ? `−${ago} s` : `−${ago / 60} min`;
@@ -213,7 +213,7 @@ function drawLine(pen, points, value, axis, y, { color, fill }) {
     pen.beginPath();
     run.forEach(([x, at]) => pen.lineTo(x, at));
     pen.strokeStyle = color;
-    pen.lineWidth = 1.75;
+    pen.lineWidth = fill === undefined ? 1.25 : 1.75;
     pen.lineJoin = 'round';
     pen.stroke();
     if (fill === undefined) continue;

@@ -37,6 +37,8 @@ function concern(cluster) {
 function showNodes(cluster) {
   const parent = document.getElementById('nodes');
   const names = cluster.nodes.map((node) => node.name);
+  const replicas = cluster.nodes.filter((node) => !node.is_primary).length;
+  parent.style.setProperty('--columns', columns(replicas));
   for (const [name, card] of cards) {
     if (names.includes(name)) continue;
     removeChart(card.canvas);
@@ -48,6 +50,12 @@ function showNodes(cluster) {
     if (parent.children[place] !== card.root) parent.insertBefore(card.root, parent.children[place] ?? null);
     showNode(card, node, cluster);
   });
+}
+
+// No card stands alone in the last row, if that can be.
+function columns(count) {
+  if (count <= 4) return Math.max(1, count);
+  return count % 4 === 0 || count % 4 === 3 ? 4 : 3;
 }
 
 function addCard(name) {
@@ -114,7 +122,7 @@ function showNode(card, node, cluster) {
     const known = node.staleness_seconds !== null;
     say(card.bound, known ? time(node.staleness_seconds) : unknown);
     card.bound.classList.toggle('none', !known);
-    say(card.boundLabel, known ? 'behind at most' : 'how far behind: nothing is proved');
+    say(card.boundLabel, known ? 'behind at most' : 'nothing is proved');
     const label = `Lag of ${node.name}: ${known ? `at most ${time(node.staleness_seconds)}` : 'nothing proved'}`;
     card.canvas.setAttribute('aria-label', `${label}. Arrow keys read the chart.`);
   }
@@ -137,8 +145,8 @@ function details(node) {
     rows.push(['Bytes behind', size(node.bytes_behind)]);
   }
   rows.push(['Position', node.lsn ?? unknown]);
-  rows.push(['Answers in', time(node.latency_seconds)]);
   const seen = node.observed_seconds_ago;
+  rows.push(['Answers in', seen === null ? unknown : time(node.latency_seconds)]);
   rows.push(['Seen', seen === null ? 'not now' : `${time(seen)} ago`]);
   const { connections, idle, most } = node.pool;
   const open = `${connections - Math.min(idle, connections)} busy, ${idle} idle, of ${most}`;
