@@ -232,16 +232,26 @@ async fn ask(port: u16, path: &str, body: Option<Value>) -> Result<Value> {
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    let mut stream = TcpStream::connect(("127.0.0.1", port))
-        .await
-        .map_err(failed)?;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await;
+    let mut stream = BufReader::new(stream.map_err(failed)?);
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.map_err(failed)?;
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    let body = end.map_or(&answer[..], |end| &answer[end + 4..]);
+    // A driver keeps its connections, whatever it is asked.
+    let mut length = 0;
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if stream.read_line(&mut line).await.map_err(failed)? == 0 {
+            return Err(Error::new("the driver has gone"));
+        }
+        let lower = line.to_ascii_lowercase();
+        if let Some(number) = lower.strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap_or(0);
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.map_err(failed)?;
     let none = |error| Error::because("the driver's answer is no JSON", error);
-    serde_json::from_slice(body).map_err(none)
+    serde_json::from_slice(&body).map_err(none)
 }
 
 /// Starts a driver, and returns the port that it chose.
