@@ -128,14 +128,14 @@ fn announce(listener: &TcpListener, asked: SocketAddr, format: Format) -> Result
             serde_json::json!({ "listening": format!("http://{address}") })
         ),
     };
-    let mut findings = Findings::new();
-    // Whether anybody reads that or not, it is served.
-    findings.put(line.as_bytes())?;
-    findings.show()?;
     if !address.ip().is_loopback() {
         console::complain(
             &"note: there is no authentication; whoever reaches this address can read it",
         );
     }
+    let mut findings = Findings::new();
+    // Whether anybody reads that or not, it is served.
+    findings.put(line.as_bytes())?;
+    findings.show()?;
     Ok(())
 }

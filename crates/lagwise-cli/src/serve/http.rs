@@ -79,7 +79,7 @@ fn connection(stream: TcpStream, app: Router) -> Connection {
 const MOST_CLIENTS: usize = 256;
 
 /// How long the head of a request may take, also the next one of a connection that is kept.
-const ASKS: Duration = Duration::from_secs(20);
+const ASKS: Duration = Duration::from_secs(10);
 
 /// How long a client may take nothing of what is sent to it.
 const TAKES: Duration = Duration::from_secs(20);

@@ -7,6 +7,7 @@ mod binary;
 mod catalog;
 mod explain;
 mod refusals;
+mod serve;
 mod terminal;
 
 /// What a test and all its parts return: the first thing that went wrong.

@@ -1,7 +1,7 @@
 // What this page has been told, over restarts of whoever tells it.
 
 const SPAN = 600; // seconds that are kept
-const HOLE = 3.5; // seconds between two samples from which on something is missing between them
+const HOLE = 2.5; // seconds between two samples from which on something is missing between them
 const EVENTS = 200;
 
 const store = {
