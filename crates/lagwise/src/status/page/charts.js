@@ -1,6 +1,6 @@
 // What all drawings share: the colors of the style, the time that is shown, and a cursor in it.
 
-const view = { range: 300, cursor: null, stacking: 'node' };
+const view = { range: 300, chosen: false, cursor: null, stacking: 'node' };
 
 const charts = []; // { canvas, height, draw(pen), describe(t) }
 

@@ -32,10 +32,18 @@ async function learn() {
     const answer = await fetch(`${base}history`);
     if (!answer.ok) return;
     store.learn(await answer.json());
+    if (!view.chosen) suit();
     show();
   } catch {
     // Cut off in between: whoever connects again learns again.
   }
+}
+
+// A chart of minutes says little of a service that began just now.
+function suit() {
+  const age = store.now() - (store.samples[0]?.t ?? store.now());
+  view.range = age < 90 ? 60 : 300;
+  document.querySelector(`input[name="range"][value="${view.range}"]`).checked = true;
 }
 
 function hear(message) {
@@ -106,6 +114,7 @@ function choose(name, value) {
   for (const input of document.querySelectorAll(`input[name="${name}"]`)) {
     input.addEventListener('change', () => {
       view[name] = value(input.value);
+      view.chosen ||= name === 'range';
       show();
     });
   }

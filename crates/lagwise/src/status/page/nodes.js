@@ -134,7 +134,8 @@ function describeStanding(node, cluster) {
     const lost = cluster.primary_lost_seconds;
     return lost === null ? `on timeline ${cluster.timeline}` : `has not answered for ${time(lost)}`;
   }
-  const since = `since ${clock(store.heard - node.since_seconds)}, for ${time(Math.floor(node.since_seconds))}`;
+  const age = node.since_seconds < 1 ? 'just now' : `for ${time(Math.floor(node.since_seconds))}`;
+  const since = `since ${clock(store.heard - node.since_seconds)}, ${age}`;
   return node.cause ? `${reasons[node.cause] ?? words(node.cause)}, ${since}` : since;
 }
 
