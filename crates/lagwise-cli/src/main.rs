@@ -22,6 +22,7 @@ mod man;
 mod nodes;
 mod printable;
 mod sandbox;
+mod serve;
 mod signal;
 mod trouble;
 mod vitals;
@@ -43,6 +44,7 @@ enum Command {
     Explain(explain::Arguments),
     Man(man::Arguments),
     Sandbox(sandbox::Arguments),
+    Serve(serve::Arguments),
     Watch(Box<watch::Arguments>),
 }
 
@@ -70,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

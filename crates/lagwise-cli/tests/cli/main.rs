@@ -16,6 +16,7 @@ mod manual;
 mod refusals;
 mod sandbox;
 mod screen;
+mod serve;
 mod sources;
 mod terminal;
 mod wait;
