@@ -38,10 +38,6 @@ mod stream;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
-    #[command(flatten)]
-    limits: Limits,
     /// Judges this node alone.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
@@ -51,6 +47,10 @@ pub(crate) struct Arguments {
     /// What to print: the lines of a plugin, or a JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = r#"Examples:

@@ -41,8 +41,6 @@ mod writes;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
     /// How many processes of the service there are, each with a pool for each node.
     #[arg(long, value_name = "N", default_value_t = 1)]
     instances: u32,
@@ -55,6 +53,8 @@ pub(crate) struct Arguments {
     /// What to print: for people, or a JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = r#"Examples:
@@ -69,8 +69,8 @@ Passwords:
 
 Color is used on a terminal, unless NO_COLOR is set.
 
-Exit codes, by the worst finding:
-  0  nothing, or only notes
+Exit codes:
+  0  nothing was found, or only notes
   1  warnings: it will hurt one day; or standard output could not be written
   2  problems: it hurts now; or the command line cannot be meant
   3  a node could not be looked at, and nothing worse was found"#;

@@ -32,8 +32,6 @@ mod rounds;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
     /// Where to listen; port 0 for any that is free. There is no authentication: whoever reaches it may
     /// read.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
@@ -41,6 +39,8 @@ pub(crate) struct Arguments {
     /// How to say where it listens: for people, or as one JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = r#"Examples:

@@ -277,6 +277,7 @@ impl Monitor {
         let observed = track.trusted();
         let replay = track.replay();
         let history = self.visible.as_ref();
+        let comparable = self.is_comparable(track);
         NodeView {
             id: track.id,
             spec: Arc::clone(&track.spec),
@@ -293,7 +294,10 @@ impl Monitor {
             as_of: reached.map(|reached| reached.as_of),
             passed: reached.map(|reached| reached.passed),
             estimate: observed.zip(replay).zip(history).and_then(
-                |((observed, replay), history)| history.estimate(observed.sent_at, replay),
+                |((observed, replay), history)| {
+                    let estimate = history.estimate(observed.sent_at, replay);
+                    estimate.filter(|_| comparable)
+                },
             ),
             behind_for: observed.zip(replay).zip(self.history.as_ref()).and_then(
                 |((observed, replay), history)| {
@@ -304,9 +308,18 @@ impl Monitor {
             ),
             bytes_behind: replay
                 .zip(self.head())
+                .filter(|_| comparable)
                 .map(|(replay, head)| head.lsn.bytes_since(replay)),
             near: track.near,
         }
+    }
+
+    /// Whether the distance of a node's position from the primary's says anything: the primary's is no
+    /// longer known once it cannot be asked, and numbers of two histories have nothing in common.
+    fn is_comparable(&self, track: &Track) -> bool {
+        let cause = track.rotation.membership().cause();
+        let elsewhere = matches!(cause, Some(Cause::Diverged | Cause::Foreign));
+        self.primary_lost.is_none() && !elsewhere
     }
 
     fn head(&self) -> Option<Sample> {

@@ -76,7 +76,8 @@ pub struct NodeView {
     /// the least that it was behind, but for the length of a question. None while it is not known to
     /// lack anything. For people, and for whoever cannot wait for a proof.
     pub behind_for: Option<Duration>,
-    /// How many bytes behind the primary's newest position it stands.
+    /// How many bytes behind the primary's newest position it stands. This and the estimate are unknown
+    /// while the primary cannot be asked, and of a node with another history.
     pub bytes_behind: Option<u64>,
     /// Whether it stands in the policy's zone, or the policy names none.
     pub near: bool,

@@ -102,10 +102,10 @@ async fn the_old_primary_at_the_new_primarys_address_gets_no_write() -> Outcome 
 async fn connections_that_nobody_asked_for_are_not_opened() -> Outcome {
     let cluster = start(1, OURS).await?;
     let pool = || sqlx::postgres::PgPoolOptions::new().min_connections(4);
-    let db = lagwise_tests::cluster::bare()
-        .primary(lagwise_tests::cluster::config(cluster.primary()).pool_options(pool()))
-        .replica(lagwise_tests::cluster::config(cluster.replica(0)).pool_options(pool()));
-    let db = lagwise_tests::cluster::settle(db, 1).await?;
+    let db = bare()
+        .primary(config(cluster.primary()).pool_options(pool()))
+        .replica(config(cluster.replica(0)).pool_options(pool()));
+    let db = settle(db, 1).await?;
     let node = db.read().await?;
     assert_eq!(node.route().role, Role::Replica);
     let others = "select count(*) from pg_stat_activity where application_name <> 'lagwise monitor' \

@@ -74,6 +74,9 @@ impl Watcher {
 
     /// The next news.
     ///
+    /// # Panics
+    /// Where a task has: it is no news, and going on would hide it.
+    ///
     /// # Cancel safety
     /// A dropped call loses none.
     pub(crate) async fn news(&mut self) -> News {
@@ -82,6 +85,10 @@ impl Watcher {
                 News::Happened(Entry::new(&happened, &self.clock))
             }
             Some(account) = self.accounts.recv() => News::Told(Box::new(account)),
+            Some(Err(ended)) = self.askers.join_next() => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_canceled) => std::future::pending().await,
+            },
             else => std::future::pending().await,
         }
     }
@@ -143,3 +150,37 @@ const EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Nobody who has pressed `q` waits for longer.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+    use crate::nodes::NodeArgs;
+
+    async fn watch_on(mut watcher: Watcher) {
+        loop {
+            watcher.news().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_not_passed_over_in_silence() {
+        let command = NodeArgs::augment_args(clap::Command::new("watch"));
+        let line = ["watch", "--primary", "postgres://app@127.0.0.1:1/shop"];
+        let matches = command.try_get_matches_from(line).unwrap();
+        let nodes = NodeArgs::from_arg_matches(&matches)
+            .unwrap()
+            .resolve()
+            .unwrap();
+        let mut watcher = Watcher::start(&nodes).unwrap();
+        watcher
+            .askers
+            .spawn(async { panic!("on purpose, in a task") });
+        let mut watches = JoinSet::new();
+        watches.spawn(watch_on(watcher));
+        let waits = tokio::time::timeout(Duration::from_secs(20), watches.join_next());
+        let ended = waits.await.unwrap().unwrap().unwrap_err();
+        assert!(ended.is_panic(), "{ended:?}");
+    }
+}
