@@ -11,6 +11,7 @@ mod check_usage;
 mod doctor;
 mod doctor_faults;
 mod explain;
+mod pooler;
 mod refusals;
 mod terminal;
 mod wait;
