@@ -38,19 +38,20 @@ mod stream;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
-    #[command(flatten)]
-    limits: Limits,
     /// Judges this node alone.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// How long the check may take. What is not known by then is said to be unknown.
+    /// How long the check may take. A node that has not answered by then is down, and what else is not
+    /// known by then is unknown.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     timeout: Duration,
     /// What to print: the lines of a plugin, or a JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    nodes: NodeArgs,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 const AFTER_HELP: &str = r#"Examples:

@@ -41,8 +41,6 @@ mod writes;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
     /// How many processes of the service there are, each with a pool for each node.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     instances: u32,
@@ -55,6 +53,8 @@ pub(crate) struct Arguments {
     /// What to print: for people, or a JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = r#"Examples:

@@ -44,7 +44,7 @@ pub(crate) enum Failure {
     #[error("{}", Printable(.fault))]
     Limits { fault: String },
     /// A signal asked for the end before there was anything to say.
-    #[error("it was interrupted")]
+    #[error("interrupted before there was anything to say")]
     Interrupted,
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
