@@ -73,7 +73,7 @@ Verdicts, the worst of all nodes counts:
   OK        everything else, also a primary that was given as a replica, and the other way round
 
 A lag beyond --crit is proved by waiting for as long: with a --crit beyond --timeout, commit
-timestamps decide whether a replica that is behind --warn is critical.
+timestamps decide whether a replica that is behind --warn is critical, while the primary writes.
 
 A role without grants will do; pg_monitor also sees a stream that is open and silent.
 
