@@ -41,7 +41,8 @@ pub(crate) struct Arguments {
     /// Judges this node alone.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// How long the check may take. What is not known by then is said to be unknown.
+    /// How long the check may take. A node that has not answered by then is down, and what else is not
+    /// known by then is unknown.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     timeout: Duration,
     /// What to print: the lines of a plugin, or a JSON object.
@@ -72,7 +73,7 @@ Verdicts, the worst of all nodes counts:
   OK        everything else, also a primary that was given as a replica, and the other way round
 
 A lag beyond --crit is proved by waiting for as long: with a --crit beyond --timeout, commit
-timestamps decide whether a replica that is behind --warn is critical.
+timestamps decide whether a replica that is behind --warn is critical, while the primary writes.
 
 A role without grants will do; pg_monitor also sees a stream that is open and silent.
 

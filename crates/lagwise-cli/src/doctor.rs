@@ -42,7 +42,7 @@ mod writes;
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// How many processes of the service there are, each with a pool for each node.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     instances: u32,
     /// Also says what was looked at.
     #[arg(long)]

@@ -19,6 +19,8 @@ pub(crate) struct Scene {
     pub(crate) primary: Option<Arc<str>>,
     /// For how long that has been so.
     pub(crate) primary_for: Duration,
+    /// Whether it has written since it was first asked.
+    pub(crate) writes: bool,
     /// Whether every node has answered, or was seen not to.
     pub(crate) all_heard: bool,
 }

@@ -185,8 +185,9 @@ fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
         }
         None if least > limits.crit => settled(Verdict::Critical, at_least(node, least)),
         None if least > limits.warn => {
-            // Time may run out before `--crit` has passed; then the clocks have the word.
-            let late = node.by_commits.is_some_and(|age| age > limits.crit);
+            // Time may run out before `--crit` has passed; then the clocks have the word, but only
+            // of a primary that writes: of one that was idle they tell for how long it was.
+            let late = scene.writes && node.by_commits.is_some_and(|age| age > limits.crit);
             let verdict = if late {
                 Verdict::Critical
             } else {

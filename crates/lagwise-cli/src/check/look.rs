@@ -4,6 +4,7 @@
 //! own: its stream, and, of one that the monitor cannot reach, why. A check ends as soon as every
 //! verdict is settled. What the verdicts are, `judge` says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lagwise::status::{self, Cluster};
@@ -61,7 +62,9 @@ pub(crate) struct Look<'a> {
     began: Instant,
     heard: Vec<Heard>,
     /// The primary, and since when it is that.
-    primary: (Option<std::sync::Arc<str>>, Instant),
+    primary: (Option<Arc<str>>, Instant),
+    /// Where it stood when it was first asked.
+    stood: Option<String>,
 }
 
 impl<'a> Look<'a> {
@@ -82,6 +85,7 @@ impl<'a> Look<'a> {
             began,
             heard: vec![unheard; nodes.len()],
             primary: (None, began),
+            stood: None,
         }
     }
 
@@ -205,10 +209,15 @@ impl<'a> Look<'a> {
         let primary = cluster.primary.clone().filter(|_| reached);
         if self.primary.0 != primary {
             self.primary = (primary.clone(), now);
+            self.stood = None;
         }
+        let stands = facts.iter().find(|node| node.is_primary);
+        let stands = stands.and_then(|node| node.lsn.clone());
+        self.stood = self.stood.take().or_else(|| stands.clone());
         Scene {
             primary,
             primary_for: now.since(self.primary.1),
+            writes: stands != self.stood,
             all_heard: facts.iter().all(Facts::is_heard),
         }
     }

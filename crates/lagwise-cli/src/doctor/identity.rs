@@ -25,7 +25,11 @@ pub(super) fn findings(cluster: &Cluster) -> Vec<Finding> {
 }
 
 fn primaries(cluster: &Cluster) -> Vec<Finding> {
-    let names: Vec<&str> = cluster.primaries().map(|(name, _)| name).collect();
+    // One of another cluster is no rival.
+    let ours = cluster.primary().map(|(_, found)| found.seen.state.system);
+    let rivals = cluster.primaries();
+    let rivals = rivals.filter(|(_, found)| Some(found.seen.state.system) == ours);
+    let names: Vec<&str> = rivals.map(|(name, _)| name).collect();
     let all_seen = cluster.nodes.iter().all(|node| node.outcome.is_ok());
     let mut findings = Vec::new();
     match names.as_slice() {

@@ -169,10 +169,21 @@ async fn a_late_replica_is_a_warning_then_critical_and_never_by_bytes_alone() ->
         late.json
     );
 
-    // The time runs out before `--crit` is proved, and the commit is not as old.
+    // The time runs out before `--crit` is proved, and nobody writes.
     let soon = ["--warn", "200ms", "--crit", "10m", "--timeout", "2s"];
     let early = check(&cluster, &soon).await?;
     early.is(1, &["LAGWISE WARNING - r1 at least "]);
+    // Of a primary that writes the commits say it.
+    let sooner = ["--warn", "200ms", "--crit", "3s", "--timeout", "2s"];
+    let writing = cluster.primary().connect().await?;
+    let told = tokio::select! {
+        told = check(&cluster, &sooner) => told?,
+        failed = write_for_ever(writing) => return failed,
+    };
+    told.is(
+        2,
+        &["LAGWISE CRITICAL - r1 at least ", " by commit timestamps"],
+    );
     let alone = check(&cluster, &[&soon[..], &["--node", "r2"]].concat()).await?;
     alone.is(0, &["LAGWISE OK - r2 at most "]);
     assert_eq!(alone.json["nodes"].as_array().map(Vec::len), Some(1));

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::Outcome;
 use crate::binary::{Run, lagwise, run, run_aside};
 use crate::check::replicas;
+use crate::pooler::{self, Mode};
 use crate::wait::until;
 
 /// One run: the same as text and as JSON.
@@ -301,6 +302,28 @@ async fn an_address_of_several_servers_is_seen_to_be_one() -> Outcome {
     options.extend(["--replica".to_owned(), format!("all={}", balancer.url())]);
     let balanced = doctor_with(&options).await?;
     balanced.is(2, &["problem balancer all"]);
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_pooler_in_between_is_seen_and_so_is_how_it_pools() -> Outcome {
+    let cluster = Cluster::builder().start().await?;
+    let server = cluster.primary().client_wire().address();
+    for (mode, code, topic) in [
+        (Mode::Session, 0, "note pooler primary"),
+        (Mode::Transaction, 2, "problem pooler primary"),
+        (Mode::Strict, 2, "problem pooler primary"),
+    ] {
+        let address = pooler::start(server, mode)?;
+        let url = format!("postgres://postgres@{address}/postgres");
+        let pooled = doctor_with(&["--primary".to_owned(), url]).await?;
+        pooled.is(code, &[topic]);
+        let what = pooled.finding("pooler")["what"]
+            .as_str()
+            .unwrap_or_default();
+        let refuses = what.contains("refuses the startup parameter options");
+        assert_eq!(refuses, mode == Mode::Strict, "{what}");
+    }
     Ok(cluster.shutdown().await?)
 }
 

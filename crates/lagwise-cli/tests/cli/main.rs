@@ -13,6 +13,7 @@ mod doctor_faults;
 mod ends;
 mod explain;
 mod manual;
+mod pooler;
 mod refusals;
 mod sandbox;
 mod screen;

@@ -20,6 +20,7 @@ fn scene() -> Scene {
     Scene {
         primary: Some("db-1".into()),
         primary_for: Duration::from_millis(300),
+        writes: true,
         all_heard: true,
     }
 }
@@ -237,6 +238,16 @@ fn commit_timestamps_decide_only_what_is_late_and_not_yet_proved() {
         let judged = node(&with(least, most), &scene(), &limits());
         assert_eq!(judged.verdict, verdict, "{judged:?}");
     }
+    let idle = Scene {
+        writes: false,
+        ..scene()
+    };
+    let judged = node(&with(secs(2), None), &idle, &limits());
+    assert_eq!(
+        judged.verdict,
+        Verdict::Warning,
+        "it may have been idle for an hour"
+    );
     let judged = node(&with(secs(2), None), &scene(), &limits());
     let expected = "at least 2.00s behind, about 1h 0m by commit timestamps";
     assert_eq!(judged.reason, expected);
@@ -265,6 +276,7 @@ fn without_a_primary_no_lag_is_known_and_the_cluster_is_critical() {
     let headless = |primary_for| Scene {
         primary: None,
         primary_for,
+        writes: false,
         all_heard: true,
     };
     for (span, settled) in [(Duration::ZERO, false), (Duration::from_secs(1), true)] {
@@ -338,6 +350,7 @@ proptest! {
         let scene = Scene {
             primary: with_primary.then(|| "db-1".into()),
             primary_for: Duration::from_millis(elapsed),
+            writes: true,
             all_heard: true,
         };
         let limits = limits();
