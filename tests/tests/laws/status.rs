@@ -67,13 +67,15 @@ impl Stream {
 
     /// The first event that is as wanted.
     async fn find(&mut self, wanted: impl Fn(&str, &Value) -> bool) -> Outcome<Value> {
-        loop {
-            match self.next().await? {
-                Some((name, data)) if wanted(&name, &data) => return Ok(data),
-                Some(_) => {}
-                None => return fail("the stream has ended before"),
+        let finds = async {
+            while let Some((name, data)) = self.next().await? {
+                if wanted(&name, &data) {
+                    return Ok(data);
+                }
             }
-        }
+            fail("the stream has ended before")
+        };
+        tokio::time::timeout(PATIENCE, finds).await?
     }
 }
 

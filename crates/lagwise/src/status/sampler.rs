@@ -4,6 +4,7 @@
 //! the service is dropped: it keeps neither. Bounds grow until a node is asked again; what is kept of a
 //! second is how great each was at most.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ impl<DB: Backend> Sampler<DB> {
     /// Samples until nobody is left to sample for.
     pub(super) async fn run(mut self, mut happenings: Events) {
         let mut watcher = self.published.watch();
+        // Set anew only when it is due at another time: far more often than that, something is published.
+        let mut sleep = pin!(tokio::time::sleep(clock::until(self.due)));
         loop {
             let board = tokio::select! {
                 happened = happenings.next() => match happened {
@@ -59,11 +62,12 @@ impl<DB: Backend> Sampler<DB> {
                     self.look(clock::now());
                     continue;
                 }
-                () = tokio::time::sleep(clock::until(self.due)) => self.sample(),
+                () = &mut sleep => self.sample(),
             };
             if board.is_none() {
                 return;
             }
+            sleep.set(tokio::time::sleep(clock::until(self.due)));
         }
     }
 
