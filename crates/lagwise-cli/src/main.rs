@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod assess;
 mod catalog;
 mod console;
 mod explain;
@@ -29,12 +30,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Assess(assess::Arguments),
     Explain(explain::Arguments),
     Sandbox(sandbox::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Assess(arguments) => assess::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
     };

@@ -4,13 +4,12 @@
 //! test kit's watchdog does. A start that is interrupted has started nothing.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use lagwise_testkit::Cluster;
 use tokio::net::UnixListener;
 
-use crate::console::{self, Findings, Wanted};
+use crate::console::{Findings, Wanted, progress};
 use crate::failure::Failure;
 use crate::format::Format;
 use crate::signal::{self, Interrupt};
@@ -157,11 +156,4 @@ fn welcome(answer: &Answer, dir: &Path) -> String {
     }
     text.push_str("\nCtrl-C ends it and removes everything.\n");
     text
-}
-
-/// For whoever watches a terminal.
-fn progress(what: &str) {
-    if io::stderr().is_terminal() {
-        console::complain(&what);
-    }
 }
