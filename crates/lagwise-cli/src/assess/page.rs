@@ -23,11 +23,11 @@ pub(super) fn render(report: &Report) -> String {
          <p class=\"scope\">{}</p>\n<h1>{}</h1>\n",
         Escaped(&report.server),
         Escaped(&report.scope()),
-        Escaped(&report.headline),
+        prose(&report.headline),
     );
     for line in &report.verdict {
         // A string takes whatever is written.
-        writeln!(page, "<p class=\"verdict\">{}</p>", Escaped(line)).ok();
+        writeln!(page, "<p class=\"verdict\">{}</p>", prose(line)).ok();
     }
     if !report.verdict.is_empty() {
         page.push_str("<section class=\"charts\">\n");
@@ -68,9 +68,10 @@ fn statements(page: &mut String, title: &str, class: &str, statements: &[Stateme
         let meter = chart::meter(class, statement.share_of_time, first.share_of_time);
         write!(
             page,
-            "<li><p class=\"figures\"><b>{}</b> of time · {} calls · {} · {} each</p>\n{meter}\n<pre><code>{}</code></pre>\n",
+            "<li><p class=\"figures\"><span><b>{}</b> of time</span> <span>{}</span> <span>{}</span> \
+             <span>{} each</span></p>\n{meter}\n<pre><code>{}</code></pre>\n",
             percent(statement.share_of_time).replace('<', "&lt;"),
-            thousands(statement.calls),
+            calls(statement.calls),
             short(duration(statement.seconds)),
             each(statement.seconds, statement.calls),
             Escaped(&statement.text),
@@ -82,6 +83,13 @@ fn statements(page: &mut String, title: &str, class: &str, statements: &[Stateme
         page.push_str("</li>\n");
     }
     page.push_str("</ol>\n</section>\n");
+}
+
+fn calls(count: i64) -> String {
+    match count {
+        1 => "1 call".to_owned(),
+        _ => format!("{} calls", thousands(count)),
+    }
 }
 
 fn reasons(page: &mut String, reasons: &[Reason]) {
@@ -112,9 +120,14 @@ fn points(page: &mut String, title: &str, points: &[String]) {
     }
     writeln!(page, "<section>\n<h2>{title}</h2>\n<ul>").ok();
     for point in points {
-        writeln!(page, "<li>{}</li>", Escaped(point)).ok();
+        writeln!(page, "<li>{}</li>", prose(point)).ok();
     }
     page.push_str("</ul>\n</section>\n");
+}
+
+/// A sentence of ours, in which no figure parts from its unit.
+fn prose(text: &str) -> String {
+    Escaped(text).to_string().replace(" %", "\u{a0}%")
 }
 
 /// Text that is nothing but text on a page.

@@ -110,11 +110,8 @@ impl Source {
 
     /// What is said of all statements together.
     async fn sums(&mut self, schema: &str, here: &str) -> Result<Sample, Failure> {
-        let info = format!(
-            "select to_regclass('{}.pg_stat_statements_info') is not null",
-            schema.replace('\'', "''")
-        );
-        let has_info: bool = self.ask_one(&info).await?;
+        let info = "select exists (select from pg_class where relname = 'pg_stat_statements_info')";
+        let has_info = self.ask_one(info).await?;
         let (reset, evictions) = match has_info {
             true => ("stats_reset", "dealloc"),
             false => ("null::timestamptz", "null::int8"),

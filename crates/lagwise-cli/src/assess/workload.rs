@@ -196,8 +196,20 @@ fn apart(shown: &str) -> Option<Apart> {
         "set" | "reset" | "show" | "discard" | "deallocate" | "listen" | "unlisten" => {
             Some(Apart::Connection)
         }
-        _ => None,
+        _ => asks_catalog(shown).then_some(Apart::Server),
     }
+}
+
+/// Whether it reads from what the server has of its own, as tools do, and lagwise itself.
+fn asks_catalog(shown: &str) -> bool {
+    let words: Vec<String> = words(shown).collect();
+    words.iter().enumerate().any(|(at, word)| {
+        let names = words[at + 1..].iter().take(2);
+        // With or without its schema.
+        let of_server = |name: &String| name.starts_with("pg_") || name == "information_schema";
+        let mut names = names.take_while(|name| !["where", "as", "join"].contains(&name.as_str()));
+        (word == "from" || word == "join") && names.any(of_server)
+    })
 }
 
 /// Whether it begins a transaction, and if so, whether one that is promised to only read, which a
@@ -392,6 +404,21 @@ mod tests {
         ] {
             assert_eq!(begins(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_tools_ask_of_the_catalog_is_no_work_of_the_application() {
+        let asked = |text: &str| {
+            workload(&[(text, 1)]).statements.remove(0).fate == Fate::Apart(Apart::Server)
+        };
+        assert!(asked(
+            "select n.nspname from pg_catalog.pg_class c join pg_namespace n on true"
+        ));
+        assert!(asked("select calls from public.pg_stat_statements s"));
+        assert!(asked("with a as (select oid from pg_proc) select * from a"));
+        assert!(asked("select 1 from information_schema.tables"));
+        assert!(!asked("select pg_column_size(body) from notes"));
+        assert!(!asked("select pg_size from notes where pg_size > $1"));
     }
 
     #[test]
