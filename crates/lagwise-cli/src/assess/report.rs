@@ -379,7 +379,57 @@ pub(super) fn each(seconds: f64, calls: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Share, percent, range, thousands};
+    use lagwise_core::Catalog;
+
+    use super::{Report, Share, percent, range, thousands};
+    use crate::assess::sample::{Counted, Key, Sample};
+    use crate::assess::workload::Workload;
+
+    fn report(sample: &Sample) -> Report {
+        let workload = Workload::judge(sample, &Catalog::built_in(), 2);
+        Report::new("db-1:5432/shop", sample, &workload, 10)
+    }
+
+    fn counted(text: &str, calls: i64) -> Sample {
+        let mut sample = Sample::default();
+        let (user, text, seconds) = (10, Some(text.to_owned()), 1.0);
+        let counted = Counted {
+            text,
+            calls,
+            seconds,
+        };
+        sample.add(Key { user, query: None }, counted);
+        sample
+    }
+
+    #[test]
+    fn what_the_counts_leave_out_is_said() {
+        let mut sample = counted("select 1 from notes", 5_000);
+        assert_eq!(report(&sample).caveats, [""; 0]);
+        sample.evictions = Some(3);
+        sample.elsewhere = 90.0;
+        sample.counts_utility = Some(false);
+        let report = report(&sample);
+        let caveats = report.caveats.join("\n");
+        assert!(caveats.contains("evicted 3 times"), "{caveats}");
+        assert!(caveats.contains("took 1m 30s more"), "{caveats}");
+        let assumed = report.assumptions.join("\n");
+        assert!(assumed.contains("track_utility is off"), "{assumed}");
+        assert_eq!(range(report.share.calls), "0 % to 100 %");
+    }
+
+    #[test]
+    fn the_verdict_is_as_sure_as_the_share() {
+        let says = |text: &str, part: &str| {
+            let verdict = report(&counted(text, 10)).verdict.join("\n");
+            assert!(verdict.contains(part), "{text}: {verdict}");
+        };
+        says("select 1 from notes", "would help much");
+        says("select 1 from notes", "the primary would keep 0 %");
+        says("insert into notes values ($1)", "would help little");
+        let nothing = report(&Sample::default());
+        assert!(nothing.headline.contains("Nothing was counted") && nothing.verdict.is_empty());
+    }
 
     #[test]
     fn what_is_not_nothing_and_not_all_is_not_shown_as_that() {
