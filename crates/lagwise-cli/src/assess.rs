@@ -88,7 +88,8 @@ Ranges:
 Exit codes:
   0  the report was made
   1  it could not be: no server, no pg_stat_statements, a file that cannot be written
-  2  the command line cannot be meant"#;
+  2  the command line cannot be meant
+  130  it was ended by Ctrl-C or a signal before anything was counted"#;
 
 /// Makes the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -105,17 +106,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         let (source, sample) = tokio::select! {
             first = first => first?,
-            () = interrupt.come() => return Ok(None),
+            () = interrupt.come() => return Err(Failure::Interrupted),
         };
         if let Some(watch) = arguments.watch {
             wait(watch, &mut interrupt).await;
         }
         tokio::select! {
-            report = assess(source, sample, arguments) => report.map(Some),
-            () = interrupt.come() => Ok(None),
+            report = assess(source, sample, arguments) => report,
+            () = interrupt.come() => Err(Failure::Interrupted),
         }
     })?;
-    let Some(report) = report else { return Ok(()) };
     if let Some(file) = &arguments.html {
         write(file, &page::render(&report))?;
     }

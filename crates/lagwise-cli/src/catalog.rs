@@ -1,63 +1,98 @@
 //! Reads what a server's catalog says of the names in a statement.
 //!
-//! A URL comes with a password in it more often than not, and a message is copied into tickets.
-//! So only the server's name, port and database are ever shown, and not even they are when the text
-//! may be one in which a part of the password stands in their place.
+//! Any node of a cluster has it; of several, the primary is asked, and if none is reached, whichever
+//! replica is. A message names a server by its host, port and database: a connection string comes with a
+//! password in it more often than not, and messages are copied into tickets.
 
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches as _};
+use lagwise::config::{Config, Node};
 use lagwise_core::{Catalog, Overrides};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
 use crate::failure::Failure;
+use crate::format::short;
+use crate::nodes::NodeArgs;
 
 /// A server that has not answered by then will not; a catalog of many thousand names takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// One that takes longer to be connected to is passed over for the next, if there is one.
+const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(5);
 
-/// The catalog of the server that a URL names.
-pub(crate) fn read(url: &str, overrides: &Overrides) -> Result<Catalog, Failure> {
-    let options = parse(url)?;
-    let server = name(&options);
-    let failed = |cause: String| Failure::Catalog {
-        server: server.clone(),
-        cause,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed(error.to_string()))?;
-    let answer =
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&options, overrides)).await });
-    match answer {
-        Ok(Ok(catalog)) => Ok(catalog),
-        Ok(Err(error)) => Err(failed(error.to_string())),
-        Err(_elapsed) => Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
-    }
+/// The nodes of a connection string.
+pub(crate) fn named_by(url: &str) -> Result<Config, Failure> {
+    let mut config = Config::new();
+    config.add_hosts(url).map_err(|error| {
+        let fault = error.to_string();
+        let fault = fault
+            .strip_prefix("the router cannot be built: ")
+            .unwrap_or(&fault);
+        Failure::Url {
+            fault: fault.to_owned(),
+        }
+    })?;
+    Ok(config)
 }
 
-async fn ask(options: &PgConnectOptions, overrides: &Overrides) -> Result<Catalog, sqlx::Error> {
-    let mut connection = options.connect().await?;
-    let catalog = lagwise::read_catalog::<Postgres>(&mut connection, overrides).await?;
+/// The nodes of a file.
+pub(crate) fn named_in(file: &std::path::Path) -> Result<Config, Failure> {
+    Config::from_file(file).map_err(Failure::Nodes)
+}
+
+/// The nodes of the environment, as the other commands take them.
+pub(crate) fn named_around() -> Result<Config, Failure> {
+    let command = NodeArgs::augment_args(clap::Command::new("lagwise"));
+    let from_nothing = command.try_get_matches_from(["lagwise"]);
+    let arguments = from_nothing.and_then(|matches| NodeArgs::from_arg_matches(&matches));
+    let arguments = arguments.map_err(|_conflict| Failure::NoNodes)?;
+    Ok(arguments.resolve()?.config().clone())
+}
+
+/// The catalog of these nodes' cluster.
+pub(crate) async fn read(config: &Config, overrides: &Overrides) -> Result<Catalog, Failure> {
+    let (server, mut connection) = connect(config.nodes()).await?;
+    let failed = |cause: String| Failure::Catalog { server, cause };
+    let reads = lagwise::read_catalog::<Postgres>(&mut connection, overrides);
+    let catalog = match tokio::time::timeout(PATIENCE, reads).await {
+        Ok(Ok(catalog)) => catalog,
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_elapsed) => return Err(failed(format!("no answer in {}", short(PATIENCE)))),
+    };
     // The answer is here already.
-    connection.close().await.ok();
+    tokio::time::timeout(FAREWELL, connection.close())
+        .await
+        .ok();
     Ok(catalog)
 }
 
-/// Refuses a text of which it is not certain where its password ends.
-fn parse(url: &str) -> Result<PgConnectOptions, Failure> {
-    let refuse = |fault| Failure::Url { fault };
-    let rest = ["postgres://", "postgresql://"]
-        .into_iter()
-        .find_map(|scheme| url.strip_prefix(scheme))
-        .ok_or_else(|| refuse("it does not begin with postgres://"))?;
-    let beyond = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
-    if beyond.contains('@') {
-        let fault = "a `/`, `?`, `#` or `@` in its user or password is written %2F, %3F, %23, %40";
-        return Err(refuse(fault));
+/// The primary, or else the first that is there; or why the last was not.
+async fn connect(nodes: &[Node]) -> Result<(String, PgConnection), Failure> {
+    let (mut replica, mut failure) = (None, Failure::NoNodes);
+    for node in nodes {
+        let server = name(node.options());
+        let asks = tokio::time::timeout(PATIENCE_TO_CONNECT, greet(node.options())).await;
+        let asked = asks.unwrap_or_else(|_elapsed| {
+            let patience = short(PATIENCE_TO_CONNECT);
+            Err(format!("it could not be connected to within {patience}"))
+        });
+        match asked {
+            Ok((connection, true)) => return Ok((server, connection)),
+            Ok((connection, false)) => replica = replica.or(Some((server, connection))),
+            Err(cause) => failure = Failure::Catalog { server, cause },
+        }
     }
-    url.parse()
-        .map_err(|_unshown: sqlx::Error| refuse("its host, port or a parameter is not valid"))
+    replica.ok_or(failure)
+}
+
+/// A connection, and whether it leads to a primary.
+async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, bool), String> {
+    let words = |error: sqlx::Error| error.to_string();
+    let mut connection = options.connect().await.map_err(words)?;
+    let asks = sqlx::query_scalar("select not pg_is_in_recovery()");
+    let is_primary = asks.fetch_one(&mut connection).await.map_err(words)?;
+    Ok((connection, is_primary))
 }
 
 /// The server as a person calls it.
@@ -72,9 +107,12 @@ fn name(options: &PgConnectOptions) -> String {
     }
 }
 
+/// Nobody waits for a server that does not take leave.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
 mod tests {
-    use super::{name, parse};
+    use super::{name, named_by};
 
     #[test]
     fn a_server_is_named_without_its_user_and_password() {
@@ -88,9 +126,13 @@ mod tests {
                 "postgres://db-1:5433?password=s3cret&dbname=shop",
                 "db-1:5433/shop",
             ),
+            (
+                "host=db-1 port=5433 password='s3 cret' dbname=shop",
+                "db-1:5433/shop",
+            ),
         ] {
-            let options = parse(url).expect("it is a URL");
-            assert_eq!(name(&options), expected, "{url}");
+            let config = named_by(url).expect("it is a connection string");
+            assert_eq!(name(config.nodes()[0].options()), expected, "{url}");
         }
     }
 
@@ -106,7 +148,7 @@ mod tests {
             "s3cret",
             "",
         ] {
-            let refusal = parse(url).expect_err(url).to_string();
+            let refusal = named_by(url).expect_err(url).to_string();
             assert!(!refusal.contains("s3cret"), "{refusal}");
             assert!(refusal.contains("postgres://USER@HOST"), "{refusal}");
         }

@@ -11,12 +11,14 @@ use std::fs::File;
 use std::io::{self, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use lagwise_core::{Catalog, NameError, Overrides, classify};
 
 use crate::catalog;
 use crate::console::{self, Findings, Wanted};
 use crate::failure::{Failure, InputFault};
+use crate::format::Format;
+use crate::signal::{self, Interrupt};
 
 use self::answer::{Answer, Place};
 use self::line::Lines;
@@ -33,7 +35,7 @@ const MOST_BYTES: usize = 16 << 20;
 /// The verdict is `read`: any server in recovery gives the same answer; `write`: it goes to the
 /// primary, because it writes, locks, acts on one server, or might; or `session`: it reads or changes
 /// what belongs to one connection.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// Statements to explain, each in an argument; without any, and without `--file`, JSON lines
@@ -45,12 +47,20 @@ pub(crate) struct Arguments {
     #[arg(long = "file", value_name = "PATH")]
     files: Vec<PathBuf>,
     /// What to print: for people, or one JSON object a line.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Judges with the catalog of this server: its functions, views and unlogged tables. Without it,
-    /// only what every server has built in is known.
+    /// Judges with the catalog of this server: its functions, views and unlogged tables. A URL or
+    /// `key=value` pairs; of several hosts, the primary is asked. Without a server, only what every
+    /// server has built in is known.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Judges with the catalog of the nodes that this TOML file names.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+    /// Judges with the catalog of the nodes that `LAGWISE_PRIMARY`, `LAGWISE_URL` or
+    /// `LAGWISE_CONFIG` name.
+    #[arg(long, conflicts_with_all = ["url", "config"])]
+    catalog: bool,
     /// Whatever names this function or relation may go to a replica.
     #[arg(long, value_name = "NAME", value_parser = name)]
     reads: Vec<String>,
@@ -59,35 +69,31 @@ pub(crate) struct Arguments {
     writes: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// The verdict, the reason, and the place in the text.
-    Text,
-    /// `{"verdict": "read|write|session", "because": "..", "at": OFFSET}` for each input, in order.
-    Jsonl,
-}
-
 const AFTER_HELP: &str = r#"Examples:
   lagwise explain "select nextval('orders_id_seq')"
   lagwise explain --url postgres://app@db-1/shop --file report.sql
-  lagwise explain --format jsonl < statements.jsonl
+  lagwise explain --config lagwise.toml --file report.sql
+  lagwise explain --format json < statements.jsonl
   lagwise explain --reads audit.peek "select audit.peek(1)"
 
 JSON lines:
-  A line is {"sql": "select 1"}; other keys are ignored. Each line is answered by one line before
-  the next is waited for, so a program can hold a conversation. A line that is anything else, also
-  a blank one or one longer than 16 MiB, is answered with "write". "at" is a byte offset in the text.
+  A line of input is {"sql": "select 1"}; other keys are ignored. With --format json an answer is
+  {"verdict": "read", "because": "..", "at": 0}, one line for each input, in order, where "at" is a
+  byte offset in the text. A line is answered before the next is waited for, so a program can hold a
+  conversation. A line that is anything else, also a blank one or one longer than 16 MiB, is answered
+  with "write".
 
 Passwords:
-  A password in --url is seen by whoever lists processes. PGPASSWORD and the file ~/.pgpass are
-  read when the URL has none. Messages never show it.
+  A password in --url is seen by whoever lists processes. PGPASSWORD, the file ~/.pgpass and service
+  files are read as libpq does. Messages never show a password.
 
 Color is used on a terminal, unless NO_COLOR is set.
 
 Exit codes:
-  0  every input was answered, or whoever read the answers wanted no more
-  1  something could not be read or answered: a file, the server of --url, standard output
-  2  the command line cannot be meant"#;
+  0    every input was answered, or whoever read the answers wanted no more
+  1    something could not be read or answered: a file, the server, standard output
+  2    the command line cannot be meant
+  130  it was ended by Ctrl-C or a signal"#;
 
 /// A name that overrides take.
 fn name(text: &str) -> Result<String, NameError> {
@@ -95,13 +101,44 @@ fn name(text: &str) -> Result<String, NameError> {
     Ok(text.to_owned())
 }
 
-/// Answers every input there is.
+/// Answers every input there is, until whoever asked wants no more.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let runtime = signal::runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
+        tokio::select! {
+            biased;
+            () = interrupt.come() => Err(Failure::Interrupted),
+            outcome = answer(arguments) => outcome,
+        }
+    });
+    // Whatever still waits for input need not.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn answer(arguments: &Arguments) -> Result<(), Failure> {
     let overrides = overrides(arguments);
-    let catalog = match &arguments.url {
-        Some(url) => catalog::read(url, &overrides)?,
+    let nodes = match (&arguments.url, &arguments.config, arguments.catalog) {
+        (Some(url), ..) => Some(catalog::named_by(url)?),
+        (None, Some(file), _) => Some(catalog::named_in(file)?),
+        (None, None, true) => Some(catalog::named_around()?),
+        (None, None, false) => None,
+    };
+    let catalog = match nodes {
+        Some(nodes) => catalog::read(&nodes, &overrides).await?,
         None => Catalog::new([], &overrides),
     };
+    let arguments = arguments.clone();
+    // Input and output block, and signals are listened to meanwhile.
+    let answers = tokio::task::spawn_blocking(move || answer_all(&arguments, catalog));
+    match answers.await {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+fn answer_all(arguments: &Arguments, catalog: Catalog) -> Result<(), Failure> {
     let mut explainer = Explainer {
         catalog,
         format: arguments.format,
@@ -249,7 +286,7 @@ impl Explainer {
 
     fn put(&mut self, answer: &Answer<'_>, place: Place<'_>, sql: &str) -> Result<Wanted, Failure> {
         let text = match self.format {
-            Format::Jsonl => answer.as_json(),
+            Format::Json => answer.as_json(),
             Format::Text => {
                 let apart = if self.answered == 0 { "" } else { "\n" };
                 format!("{apart}{}", answer.as_text(place, sql, self.colored))

@@ -10,17 +10,20 @@ use std::process::ExitCode;
 use crate::printable::Printable;
 
 /// What was asked for cannot be meant.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
+
+/// As shells have it of a program that Ctrl-C ends: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// `--url` is not one; its text may hold a password, and is not shown.
-    #[error("--url is no PostgreSQL URL: {fault}; write postgres://USER@HOST:PORT/DATABASE")]
-    Url { fault: &'static str },
+    #[error("--url cannot be used: {fault}; write postgres://USER@HOST:PORT/DATABASE")]
+    Url { fault: String },
     /// The catalog is what the answers depend on, so there are none.
     #[error(
         "the catalog of {} could not be read: {}; check that the server is up and the URL right, \
-         or leave --url out to judge by what every server has built in",
+         or name no server to judge by what every server has built in",
         Printable(.server),
         Printable(.cause)
     )]
@@ -40,6 +43,31 @@ pub(crate) enum Failure {
     /// What is said of the nodes cannot be meant.
     #[error("{0}")]
     Nodes(#[source] lagwise::Error),
+    /// A limit, or a node, that cannot be meant.
+    #[error("{}", Printable(.fault))]
+    Limits { fault: String },
+    /// A page of a command that is none.
+    #[error("there is no command `{}`: `lagwise --help` lists them", Printable(.0))]
+    NoCommand(String),
+    /// A file could not be written.
+    #[error("{} could not be written: {cause}", Printable(&.name.display().to_string()))]
+    Written {
+        name: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// A screen is asked for where there is none.
+    #[error(
+        "there is no terminal to draw on: add --once for a table, or --format json for an object \
+         each --interval"
+    )]
+    NoTerminal,
+    /// The terminal would not be drawn on.
+    #[error("the terminal could not be used: {0}")]
+    Terminal(#[source] io::Error),
+    /// Whoever asked wants the answer no longer.
+    #[error("interrupted")]
+    Interrupted,
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
@@ -72,17 +100,29 @@ pub(crate) enum InputFault {
 }
 
 impl Failure {
+    /// Whether it is what whoever started the command has asked for, and needs no words.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Url { .. } | Self::NoNodes | Self::Nodes(_) | Self::SandboxUsage(_) => {
-                USAGE.into()
-            }
+            Self::Url { .. }
+            | Self::NoNodes
+            | Self::Nodes(_)
+            | Self::Limits { .. }
+            | Self::NoCommand(_)
+            | Self::NoTerminal
+            | Self::SandboxUsage(_) => USAGE.into(),
+            Self::Interrupted => INTERRUPTED.into(),
             Self::Assess(_)
             | Self::Catalog { .. }
             | Self::Input { .. }
             | Self::Output(_)
             | Self::Sandbox(_)
             | Self::Signals(_)
+            | Self::Terminal(_)
+            | Self::Written { .. }
             | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }

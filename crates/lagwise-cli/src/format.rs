@@ -14,6 +14,7 @@ pub(crate) enum Format {
     #[default]
     Text,
     /// For programs.
+    #[value(alias = "jsonl")]
     Json,
 }
 

@@ -6,19 +6,25 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::failure::Failure;
 
 mod assess;
 mod catalog;
+mod check;
+mod completions;
 mod console;
 mod explain;
 mod failure;
 mod format;
+mod man;
 mod nodes;
 mod printable;
 mod sandbox;
 mod signal;
 mod vitals;
+mod watch;
 
 /// Routes sqlx traffic over a PostgreSQL primary and its replicas.
 #[derive(Debug, Parser)]
@@ -30,23 +36,51 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Assess(assess::Arguments),
+    Assess(Box<assess::Arguments>),
+    Check(check::Arguments),
+    Completions(completions::Arguments),
     Explain(explain::Arguments),
+    Man(man::Arguments),
     Sandbox(sandbox::Arguments),
+    Watch(Box<watch::Arguments>),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Assess(arguments) => assess::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Sandbox(arguments) => sandbox::run(arguments),
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments.command),
+        Err(error) => refuse(&error),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
-            console::complain(&failure);
+            if !failure.is_wanted() {
+                console::complain(&failure);
+            }
             failure.exit_code()
         }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Assess(arguments) => assess::run(&arguments),
+        Command::Check(arguments) => return check::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
+        Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// A command line that cannot be meant, or one that asks for help.
+fn refuse(error: &clap::Error) -> Result<ExitCode, Failure> {
+    error.print().map_err(Failure::Output)?;
+    match (error.exit_code(), std::env::args_os().nth(1)) {
+        (0, _) => Ok(ExitCode::SUCCESS),
+        (_, Some(command)) if command == "check" => check::refuse(error),
+        _ => Ok(ExitCode::from(failure::USAGE)),
     }
 }
 

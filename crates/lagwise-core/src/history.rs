@@ -128,6 +128,14 @@ impl History {
         Some(sent.since(stood_there))
     }
 
+    /// When the primary was first known to have written more than `replay`; `None` while it is not
+    /// known to. Thinning can only make it later.
+    #[must_use]
+    pub fn beyond_since(&self, replay: Lsn) -> Option<Instant> {
+        let beyond = self.samples.partition_point(|sample| sample.lsn <= replay);
+        self.samples.get(beyond).map(|sample| sample.first_sent)
+    }
+
     /// The newest sample.
     #[must_use]
     pub fn newest(&self) -> Option<Sample> {
@@ -247,6 +255,25 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn what_a_replica_lacks_is_lacking_since_the_primary_had_it() {
+        let mut history = history();
+        assert_eq!(history.beyond_since(Lsn::new(5)), None, "nothing is known");
+        for (time, lsn) in [(10, 100), (20, 100), (30, 200), (40, 300)] {
+            assert_ne!(history.record(at(time), Lsn::new(lsn)), Recorded::Backwards);
+        }
+        for (replay, since) in [
+            (0, Some(at(10))),
+            (99, Some(at(10))),
+            (100, Some(at(30))),
+            (250, Some(at(40))),
+            (300, None),
+            (400, None),
+        ] {
+            assert_eq!(history.beyond_since(Lsn::new(replay)), since, "{replay}");
+        }
     }
 
     #[test]

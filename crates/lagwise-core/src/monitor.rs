@@ -295,6 +295,13 @@ impl Monitor {
             estimate: observed.zip(replay).zip(history).and_then(
                 |((observed, replay), history)| history.estimate(observed.sent_at, replay),
             ),
+            behind_for: observed.zip(replay).zip(self.history.as_ref()).and_then(
+                |((observed, replay), history)| {
+                    let ours = observed.system == history.system();
+                    let since = history.beyond_since(replay).filter(|_| ours)?;
+                    Some(observed.sent_at.since(since))
+                },
+            ),
             bytes_behind: replay
                 .zip(self.head())
                 .map(|(replay, head)| head.lsn.bytes_since(replay)),

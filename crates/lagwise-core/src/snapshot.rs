@@ -72,6 +72,10 @@ pub struct NodeView {
     pub passed: Option<Instant>,
     /// Its lag when it was observed, interpolated: for people.
     pub estimate: Option<Duration>,
+    /// For how long, when it was last asked, it had lacked something that the primary had written:
+    /// the least that it was behind, but for the length of a question. None while it is not known to
+    /// lack anything. For people, and for whoever cannot wait for a proof.
+    pub behind_for: Option<Duration>,
     /// How many bytes behind the primary's newest position it stands.
     pub bytes_behind: Option<u64>,
     /// Whether it stands in the policy's zone, or the policy names none.

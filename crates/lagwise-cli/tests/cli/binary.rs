@@ -1,8 +1,9 @@
 //! Runs the binary to its end, and holds what it said.
 
 use std::io::{self, Write as _};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,15 +12,12 @@ use crate::Outcome;
 /// The binary, in an environment that is the same everywhere.
 pub(crate) fn lagwise() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lagwise"));
-    for name in [
-        "NO_COLOR",
-        "PGPASSWORD",
-        "PGHOST",
-        "PGPORT",
-        "PGUSER",
-        "PGDATABASE",
-    ] {
-        command.env_remove(name);
+    let is_ours =
+        |name: &str| name == "NO_COLOR" || name.starts_with("LAGWISE_") || name.starts_with("PG");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
     }
     command.stdin(Stdio::null());
     command
@@ -31,6 +29,12 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+/// Runs it aside: the addresses of the test kit are served by the runtime of the test.
+pub(crate) async fn run_aside(mut command: Command) -> Outcome<Run> {
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    Run::new(&output)
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Outcome<Run> {
@@ -82,5 +86,22 @@ impl Run {
     pub(crate) fn verdicts(&self) -> Outcome<Vec<String>> {
         let verdict = |answer: &Value| answer["verdict"].as_str().unwrap_or("none").to_owned();
         Ok(self.answers()?.iter().map(verdict).collect())
+    }
+}
+
+/// Waits for the end of a process, and ends one that does not.
+pub(crate) fn wait(child: &mut Child, patience: Duration) -> Outcome<ExitStatus> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut left = patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let Some(less) = left.checked_sub(PAUSE) else {
+            child.kill()?;
+            return Err(format!("it did not end within {patience:?}").into());
+        };
+        left = less;
+        thread::park_timeout(PAUSE);
     }
 }

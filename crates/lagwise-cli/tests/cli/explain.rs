@@ -9,7 +9,7 @@ use std::{env, fs, process, thread};
 use crate::Outcome;
 use crate::binary::{lagwise, run, run_with};
 
-const JSONL: [&str; 3] = ["explain", "--format", "jsonl"];
+const JSONL: [&str; 3] = ["explain", "--format", "json"];
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ fn a_line_too_long_to_hold_is_answered_and_the_next_is_whole() -> Outcome {
 
 #[test]
 fn a_line_is_answered_before_the_next_is_sent() -> Outcome {
-    for format in ["jsonl", "text"] {
+    for format in ["json", "jsonl", "text"] {
         let mut child = lagwise()
             .args(["explain", "--format", format])
             .stdin(Stdio::piped())
@@ -150,7 +150,7 @@ fn a_file_of_sql_is_one_text_and_one_of_lines_is_many() -> Outcome {
     let place = format!("         {}:", sql.0);
     assert!(people.out.contains(&place), "{place}: {people:?}");
 
-    let programs = run(&[&arguments[..], &["--format", "jsonl", "select 1"]].concat())?;
+    let programs = run(&[&arguments[..], &["--format", "json", "select 1"]].concat())?;
     let expected = ["read", "read", "write", "write"];
     assert_eq!(programs.verdicts()?, expected, "arguments, lines, whole");
     Ok(())
@@ -169,7 +169,7 @@ fn the_pointer_is_in_the_text_for_every_answer() -> Outcome {
     let statement = "sélect '\u{1b}[2J\u{202e}' \n from t";
     let people = run(&["explain", statement])?;
     assert!(!people.out.contains(['\u{1b}', '\u{202e}']), "{people:?}");
-    let programs = run(&["explain", "--format", "jsonl", statement])?;
+    let programs = run(&["explain", "--format", "json", statement])?;
     let at = programs.answers()?[0]["at"].as_u64().ok_or("a number")?;
     assert!(statement.is_char_boundary(usize::try_from(at)?), "{at}");
     Ok(())

@@ -6,10 +6,20 @@
 mod assess;
 mod binary;
 mod catalog;
+mod check;
+mod check_faults;
+mod check_usage;
+mod ends;
 mod explain;
+mod manual;
 mod refusals;
 mod sandbox;
+mod screen;
 mod terminal;
+mod watch;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long a cluster may take to show what it was made to.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -58,7 +58,7 @@ fn a_server_that_is_not_there_is_named_without_its_password() -> Outcome {
         run.err.contains(&format!("127.0.0.1:{port}/shop")),
         "{run:?}"
     );
-    assert!(run.err.contains("leave --url out"), "{run:?}");
+    assert!(run.err.contains("name no server"), "{run:?}");
     silent_about_the_password(&run);
     Ok(())
 }
@@ -147,7 +147,7 @@ fn the_help_has_examples_and_exit_codes() -> Outcome {
         "Examples:",
         "Exit codes:",
         "NO_COLOR",
-        "--format jsonl",
+        "--format json",
         "PGPASSWORD",
     ] {
         assert!(run.out.contains(part), "{part} is not in\n{}", run.out);

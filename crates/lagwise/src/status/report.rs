@@ -58,6 +58,9 @@ pub struct Node {
     pub bytes_behind: Option<u64>,
     /// The most that a read here can be behind the primary; absent where nothing is proved.
     pub staleness_seconds: Option<f64>,
+    /// The least that it was behind when it was last asked, in log that it had not replayed; absent
+    /// where nothing is known to be lacking.
+    pub behind_for_seconds: Option<f64>,
     /// Its lag when it was last asked, interpolated.
     pub estimate_seconds: Option<f64>,
     /// How long ago it last answered the monitor, in its present run.
@@ -135,6 +138,7 @@ impl Node {
             lsn: node.lsn.map(|lsn| lsn.to_string()),
             bytes_behind: node.bytes_behind,
             staleness_seconds: node.staleness(now).map(|staleness| staleness.as_secs_f64()),
+            behind_for_seconds: node.behind_for.map(|least| least.as_secs_f64()),
             estimate_seconds: node.estimate.map(|estimate| estimate.as_secs_f64()),
             observed_seconds_ago: node.observed_at.map(|then| ago(now, then)),
             latency_seconds: way

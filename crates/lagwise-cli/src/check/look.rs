@@ -1,0 +1,250 @@
+//! Watches the nodes until nothing more is to be learned, or the time is over.
+//!
+//! The monitor proves lag; beside it every server is asked what only it can say, on a connection of its
+//! own: its stream, and, of one that the monitor cannot reach, why. A check ends as soon as every
+//! verdict is settled. What the verdicts are, `judge` says.
+
+use std::time::Duration;
+
+use lagwise::status::{self, Cluster};
+use lagwise::{Instant, PgRouter, Role};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::facts::{Facts, Scene};
+use super::judge::{self, Judgement, Verdict};
+use super::limits::Limits;
+use super::stream::Stream;
+use super::trouble::Trouble;
+use crate::failure::Failure;
+use crate::nodes::Nodes;
+use crate::signal::Interrupt;
+use crate::vitals::{Vitals, VitalsProbe};
+
+/// All that was found.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub(crate) cluster: Cluster,
+    pub(crate) nodes: Vec<(Facts, Judgement)>,
+    /// Of the cluster as a whole.
+    pub(crate) whole: Option<Judgement>,
+    pub(crate) took: Duration,
+}
+
+impl Findings {
+    fn are_settled(&self) -> bool {
+        let whole = self.whole.as_ref().is_none_or(|whole| whole.settled);
+        whole && self.nodes.iter().all(|(_, judgement)| judgement.settled)
+    }
+}
+
+/// What one server said last on its own connection, or why it did not.
+type Answer = (usize, Result<Vitals, Trouble>);
+
+/// One node's own words, and since when its stream is what it is.
+#[derive(Clone, Debug)]
+struct Heard {
+    vitals: Option<Vitals>,
+    trouble: Option<Trouble>,
+    at: Instant,
+    stream: Stream,
+    stream_since: Instant,
+}
+
+/// A look at the nodes while it lasts.
+#[derive(Debug)]
+pub(crate) struct Look<'a> {
+    limits: &'a Limits,
+    /// The node that alone is judged.
+    only: Option<&'a str>,
+    roles: Vec<Option<Role>>,
+    began: Instant,
+    heard: Vec<Heard>,
+    /// The primary, and since when it is that.
+    primary: (Option<std::sync::Arc<str>>, Instant),
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(nodes: &Nodes, limits: &'a Limits, only: Option<&'a str>) -> Self {
+        let began = lagwise::now();
+        let nodes = nodes.config().nodes();
+        let unheard = Heard {
+            vitals: None,
+            trouble: None,
+            at: began,
+            stream: Stream::Unknown,
+            stream_since: began,
+        };
+        Self {
+            limits,
+            only,
+            roles: nodes.iter().map(lagwise::config::Node::role).collect(),
+            began,
+            heard: vec![unheard; nodes.len()],
+            primary: (None, began),
+        }
+    }
+
+    /// Looks until all is settled, or for this long.
+    pub(crate) async fn run(
+        &mut self,
+        nodes: &Nodes,
+        router: &PgRouter,
+        patience: Duration,
+        most: Duration,
+    ) -> Result<Findings, Failure> {
+        let mut interrupt = Interrupt::listen()?;
+        let (answers, mut answered) = mpsc::channel(nodes.config().nodes().len().max(1));
+        let mut questions = JoinSet::new();
+        for (place, node) in nodes.config().nodes().iter().enumerate() {
+            let probe = VitalsProbe::new(node.options(), patience);
+            questions.spawn(ask(place, probe, patience, answers.clone()));
+        }
+        loop {
+            let findings = self.find(&Cluster::of(router));
+            if findings.are_settled() || findings.took >= most {
+                return Ok(findings);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(GLANCE) => {}
+                Some(answer) = answered.recv() => self.hear(answer),
+                () = interrupt.come() => return Err(Failure::Interrupted),
+            }
+        }
+    }
+
+    fn hear(&mut self, (place, answer): Answer) {
+        let now = lagwise::now();
+        if let Some(heard) = self.heard.get_mut(place) {
+            heard.at = now;
+            (heard.vitals, heard.trouble) = match answer {
+                Ok(vitals) => (Some(vitals), None),
+                Err(trouble) => (None, Some(trouble)),
+            };
+        }
+        let streams: Vec<Stream> = (0..self.heard.len())
+            .map(|place| self.stream(place))
+            .collect();
+        for (heard, stream) in self.heard.iter_mut().zip(streams) {
+            let same = std::mem::discriminant(&heard.stream) == std::mem::discriminant(&stream);
+            if !same {
+                heard.stream_since = now;
+            }
+            heard.stream = stream;
+        }
+    }
+
+    /// What a replica and whoever sends to it say of its stream.
+    fn stream(&self, place: usize) -> Stream {
+        let Some((heard, vitals)) = self.heard.get(place).and_then(|heard| {
+            let vitals = heard.vitals.as_ref().filter(|vitals| vitals.in_recovery)?;
+            Some((heard, vitals))
+        }) else {
+            return Stream::Unknown;
+        };
+        self.heard
+            .iter()
+            .filter(|other| other.vitals.is_some())
+            .fold(Stream::of(vitals), |stream, sender| {
+                let senders = sender
+                    .vitals
+                    .as_ref()
+                    .map(Vitals::streams)
+                    .unwrap_or_default();
+                // The replica's clock, put back to when its sender was asked.
+                let since = heard.at.since(sender.at).as_secs_f64();
+                stream.heard_by(&senders, vitals, since)
+            })
+    }
+
+    /// The facts of this moment, judged.
+    fn find(&mut self, cluster: &Cluster) -> Findings {
+        let now = lagwise::now();
+        let nodes = cluster.nodes.iter().enumerate();
+        let facts: Vec<Facts> = nodes
+            .map(|(place, node)| self.facts(place, node, now))
+            .collect();
+        let scene = self.scene(cluster, &facts, now);
+        let whole = match self.only {
+            None => judge::cluster(&facts, &scene, self.limits),
+            Some(_) => None,
+        };
+        let judged = |facts: Facts| {
+            let judgement = judge::node(&facts, &scene, self.limits);
+            (facts, judgement)
+        };
+        let wanted = |facts: &Facts| self.only.is_none_or(|only| *facts.name == *only);
+        Findings {
+            cluster: cluster.clone(),
+            nodes: facts.into_iter().filter(wanted).map(judged).collect(),
+            whole,
+            took: now.since(self.began),
+        }
+    }
+
+    fn facts(&self, place: usize, node: &status::Node, now: Instant) -> Facts {
+        let mut facts = Facts::of(node, self.roles.get(place).copied().flatten());
+        let Some(heard) = self.heard.get(place) else {
+            return facts;
+        };
+        facts.trouble.clone_from(&heard.trouble);
+        facts.stream = heard.stream.clone();
+        facts.stream_for = now.since(heard.stream_since);
+        if let Some(vitals) = &heard.vitals {
+            let age = vitals.last_replayed_commit_seconds_ago;
+            facts.by_commits = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
+            facts.read_only = vitals.read_only && !vitals.in_recovery;
+            let pause = vitals.replay_pause.as_deref().unwrap_or("not paused");
+            facts.paused |= pause != "not paused";
+        }
+        facts
+    }
+
+    fn scene(&mut self, cluster: &Cluster, facts: &[Facts], now: Instant) -> Scene {
+        let reached = cluster.primary_lost_seconds.is_none();
+        let primary = cluster.primary.clone().filter(|_| reached);
+        if self.primary.0 != primary {
+            self.primary = (primary.clone(), now);
+        }
+        Scene {
+            primary,
+            primary_for: now.since(self.primary.1),
+            all_heard: facts.iter().all(Facts::is_heard),
+        }
+    }
+}
+
+/// Asks one server again and again, for as long as somebody listens.
+async fn ask(
+    place: usize,
+    mut probe: VitalsProbe,
+    patience: Duration,
+    answers: mpsc::Sender<Answer>,
+) {
+    loop {
+        let answer = probe.ask(patience).await;
+        let answer = answer.map_err(|unwell| Trouble::of(&unwell));
+        if answers.send((place, answer)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+impl Findings {
+    /// The worst there is.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let judgements = self.nodes.iter().map(|(_, judgement)| judgement);
+        judgements
+            .chain(&self.whole)
+            .map(|judgement| judgement.verdict)
+            .max()
+            .unwrap_or(Verdict::Unknown)
+    }
+}
+
+/// How often the monitor's word is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// How long a server has rest between two questions.
+const ASK_AGAIN: Duration = Duration::from_millis(150);
