@@ -97,7 +97,7 @@ fn reasons(page: &mut String, reasons: &[Reason]) {
         return;
     };
     page.push_str(
-        "<section>\n<h2>What keeps statements there</h2>\n<table>\n\
+        "<section>\n<h2>What keeps statements on the primary</h2>\n<table>\n\
          <thead><tr><th>Reason</th><th class=\"number\">Calls</th><th class=\"number\">Of time</th></tr></thead>\n<tbody>\n",
     );
     for reason in reasons {
