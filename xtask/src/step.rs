@@ -38,6 +38,8 @@ pub(crate) enum Need {
     Redis,
     /// A browser, and the program that has it do what a test wants.
     Browser,
+    /// What reads alert rules and figures as Prometheus does.
+    Promtool,
     /// Without it the step is skipped, and the summary says so.
     CxxCompiler,
     /// Without it the step is skipped, and the summary says so.
@@ -74,7 +76,7 @@ impl Step {
     pub(crate) fn needs(self) -> &'static [Need] {
         match self {
             Self::Format | Self::Lint | Self::Features | Self::Docs | Self::Loom => &[],
-            Self::Tests => &[Need::Postgres, Need::Redis, Need::Browser],
+            Self::Tests => &[Need::Postgres, Need::Redis, Need::Browser, Need::Promtool],
             Self::Doctests => &[Need::Postgres, Need::Redis],
             Self::Fuzz => &[Need::CxxCompiler],
             Self::Dependencies => &[Need::CargoDeny],

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::invocation::Invocation;
 use crate::packages::Apt;
 use crate::step::{Need, Step};
-use crate::{browser, console, fuzz, postgres, redis};
+use crate::{browser, console, fuzz, postgres, promtool, redis};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -74,6 +74,7 @@ fn meet(need: Need, apt: &mut Apt) -> Result<Option<&'static str>, Failure> {
         Need::Postgres => postgres::ensure(apt)?,
         Need::Redis => redis::ensure(apt)?,
         Need::Browser => browser::ensure(apt)?,
+        Need::Promtool => promtool::ensure(apt)?,
         Need::CxxCompiler if !fuzz::has_compiler() => return Ok(Some(fuzz::NO_COMPILER)),
         Need::CargoDeny if !Invocation::cargo(["deny", "--version"]).succeeds() => {
             let why = "cargo-deny is not installed: `cargo install --locked cargo-deny`";

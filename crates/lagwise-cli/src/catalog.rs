@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use clap::{Args as _, FromArgMatches as _};
 use lagwise::config::{Config, Node};
 use lagwise_core::{Catalog, Overrides};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -43,11 +42,7 @@ pub(crate) fn named_in(file: &std::path::Path) -> Result<Config, Failure> {
 
 /// The nodes of the environment, as the other commands take them.
 pub(crate) fn named_around() -> Result<Config, Failure> {
-    let command = NodeArgs::augment_args(clap::Command::new("lagwise"));
-    let from_nothing = command.try_get_matches_from(["lagwise"]);
-    let arguments = from_nothing.and_then(|matches| NodeArgs::from_arg_matches(&matches));
-    let arguments = arguments.map_err(|_conflict| Failure::NoNodes)?;
-    Ok(arguments.resolve()?.config().clone())
+    Ok(NodeArgs::default().resolve()?.config().clone())
 }
 
 /// The catalog of these nodes' cluster.

@@ -29,7 +29,6 @@ mod limits;
 mod look;
 mod report;
 mod stream;
-mod trouble;
 
 /// Gives one verdict on a cluster, or on one of its nodes, as a monitoring plugin does.
 ///

@@ -35,7 +35,8 @@ impl Findings {
     }
 }
 
-fn wanted(written: io::Result<()>) -> Result<Wanted, Failure> {
+/// What it means that something could not be written.
+pub(crate) fn wanted(written: io::Result<()>) -> Result<Wanted, Failure> {
     match written {
         Ok(()) => Ok(Wanted::More),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Wanted::Nothing),

@@ -4,6 +4,7 @@
 //! password: of a URL, only what is known not to be one is shown.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,6 +81,13 @@ pub(crate) enum Failure {
     /// What a sandbox is not told in this way.
     #[error("{0}")]
     SandboxUsage(&'static str),
+    /// Somebody else listens there, or nobody may.
+    #[error("cannot listen on {address}: {cause}; choose another address with --listen")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        cause: io::Error,
+    },
     /// Each was complained of when it happened.
     #[error("{} could not be answered", inputs(*.0))]
     Unanswered(usize),
@@ -118,6 +126,7 @@ impl Failure {
             Self::Assess(_)
             | Self::Catalog { .. }
             | Self::Input { .. }
+            | Self::Listen { .. }
             | Self::Output(_)
             | Self::Sandbox(_)
             | Self::Signals(_)

@@ -72,6 +72,25 @@ pub(crate) fn short(duration: Duration) -> String {
     }
 }
 
+/// [`short`], and never less than the duration: for the most that something can be.
+pub(crate) fn short_most(duration: Duration) -> String {
+    let digit = match duration.as_secs() {
+        0 if duration < Duration::from_millis(1) => Duration::from_micros(10),
+        0 if duration < Duration::from_millis(10) => Duration::from_micros(100),
+        0 => Duration::from_millis(1),
+        1..10 => Duration::from_millis(10),
+        10..60 => Duration::from_millis(100),
+        60..3600 => Duration::from_secs(1),
+        3600..86_400 => Duration::from_secs(60),
+        _ => Duration::from_secs(3600),
+    };
+    let digit = digit.as_nanos();
+    let nanos = duration.as_nanos().div_ceil(digit).saturating_mul(digit);
+    short(Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ))
+}
+
 /// Bytes with a unit, as `pg_size_pretty` chooses it: `0 B`, `312 B`, `24 kB`, `1.5 MB`.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub(crate) fn size(bytes: u64) -> String {
@@ -112,6 +131,22 @@ mod tests {
             (349_200_000.0, "4d 1h"),
         ] {
             assert_eq!(short(Duration::from_secs_f64(millis / 1e3)), expected);
+        }
+    }
+
+    #[test]
+    fn the_most_of_a_duration_is_rounded_up() {
+        for (micros, expected) in [
+            (0, "0ms"),
+            (401, "0.41ms"),
+            (1_510, "1.6ms"),
+            (12_001, "13ms"),
+            (12_000, "12ms"),
+            (1_251_000, "1.26s"),
+            (59_990_000, "1m 0s"),
+            (185_000_001, "3m 6s"),
+        ] {
+            assert_eq!(short_most(Duration::from_micros(micros)), expected);
         }
     }
 

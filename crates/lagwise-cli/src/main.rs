@@ -15,6 +15,7 @@ mod catalog;
 mod check;
 mod completions;
 mod console;
+mod doctor;
 mod explain;
 mod failure;
 mod format;
@@ -22,7 +23,9 @@ mod man;
 mod nodes;
 mod printable;
 mod sandbox;
+mod serve;
 mod signal;
+mod trouble;
 mod vitals;
 mod watch;
 
@@ -39,9 +42,11 @@ enum Command {
     Assess(Box<assess::Arguments>),
     Check(check::Arguments),
     Completions(completions::Arguments),
+    Doctor(doctor::Arguments),
     Explain(explain::Arguments),
     Man(man::Arguments),
     Sandbox(sandbox::Arguments),
+    Serve(serve::Arguments),
     Watch(Box<watch::Arguments>),
 }
 
@@ -66,9 +71,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Assess(arguments) => assess::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)
@@ -76,7 +83,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
 
 /// A command line that cannot be meant, or one that asks for help.
 fn refuse(error: &clap::Error) -> Result<ExitCode, Failure> {
-    error.print().map_err(Failure::Output)?;
+    console::wanted(error.print())?;
     match (error.exit_code(), std::env::args_os().nth(1)) {
         (0, _) => Ok(ExitCode::SUCCESS),
         (_, Some(command)) if command == "check" => check::refuse(error),

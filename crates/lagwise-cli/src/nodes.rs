@@ -16,27 +16,26 @@ use crate::failure::Failure;
 use crate::format::duration;
 
 /// The nodes, and how they are looked at.
-#[derive(Clone, Debug, Args)]
+///
+/// Where no flag names a node, the environment does: `LAGWISE_PRIMARY` and `LAGWISE_REPLICAS` (with commas
+/// between), or `LAGWISE_URL`, or `LAGWISE_CONFIG`. Flags and environment are never mixed: nodes of two
+/// clusters could meet.
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Nodes")]
 pub(crate) struct NodeArgs {
-    /// The primary: a URL or `key=value` pairs.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "LAGWISE_PRIMARY",
-        hide_env_values = true
-    )]
+    /// The primary: a URL or `key=value` pairs [env: `LAGWISE_PRIMARY`]
+    #[arg(long, value_name = "URL")]
     primary: Option<String>,
     /// A replica, under a name of its own as `db-2=URL` or as `replica-1`, `replica-2` and so on; once
-    /// for each. Without any, `LAGWISE_REPLICAS`: the same, with commas between.
-    #[arg(long = "replica", value_name = "[NAME=]URL")]
+    /// for each [env: `LAGWISE_REPLICAS`, with commas between]
+    #[arg(long = "replica", value_name = "[NAME=]URL", requires = "primary")]
     replicas: Vec<String>,
     /// All nodes as one connection string with several hosts, `postgres://app@db-1,db-2,db-3/shop`; which
-    /// is the primary is found by asking.
-    #[arg(long, value_name = "URL", env = "LAGWISE_URL", hide_env_values = true, conflicts_with_all = ["primary", "replicas"])]
+    /// is the primary is found by asking [env: `LAGWISE_URL`]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["primary", "replicas"])]
     url: Option<String>,
-    /// A TOML file with the nodes and the router's settings.
-    #[arg(long, value_name = "FILE", env = "LAGWISE_CONFIG", conflicts_with_all = ["primary", "replicas", "url"])]
+    /// A TOML file with the nodes and the router's settings [env: `LAGWISE_CONFIG`]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["primary", "replicas", "url"])]
     config: Option<PathBuf>,
     /// The lag beyond which a replica takes no reads. 1s unless set here or in the file.
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -65,30 +64,52 @@ impl NodeArgs {
     }
 
     fn read(&self) -> Result<Config, Failure> {
-        let flags = !self.replicas.is_empty();
-        if let (Some(file), false) = (&self.config, flags) {
-            return Config::from_file(file).map_err(Failure::Nodes);
+        if self.primary.is_some() || self.url.is_some() || self.config.is_some() {
+            return self.named();
         }
+        let replicas = variable("LAGWISE_REPLICAS").unwrap_or_default();
+        let replicas = replicas
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty());
+        let environment = Self {
+            primary: variable("LAGWISE_PRIMARY"),
+            replicas: replicas.map(str::to_owned).collect(),
+            url: variable("LAGWISE_URL"),
+            config: variable("LAGWISE_CONFIG").map(PathBuf::from),
+            ..Self::default()
+        };
+        environment.named()
+    }
+
+    /// The nodes that are named here: one by one, or by one string, or by a file.
+    fn named(&self) -> Result<Config, Failure> {
         let mut config = Config::new();
-        if let (Some(url), false) = (&self.url, flags) {
-            config.add_hosts(url).map_err(Failure::Nodes)?;
-            return Ok(config);
-        }
-        let primary = self.primary.as_deref().ok_or(Failure::NoNodes)?;
-        config
-            .add(Role::Primary, None, primary)
-            .map_err(Failure::Nodes)?;
-        let listed = std::env::var("LAGWISE_REPLICAS").unwrap_or_default();
-        let listed = listed.split(',').map(str::trim).filter(|_| !flags);
-        let given = self.replicas.iter().map(String::as_str);
-        for replica in given.chain(listed).filter(|text| !text.is_empty()) {
-            let (name, url) = named(replica);
-            config
-                .add(Role::Replica, name, url)
-                .map_err(Failure::Nodes)?;
+        match (&self.primary, &self.url, &self.config) {
+            (Some(primary), ..) => {
+                config
+                    .add(Role::Primary, None, primary)
+                    .map_err(Failure::Nodes)?;
+                for replica in &self.replicas {
+                    let (name, url) = named(replica);
+                    config
+                        .add(Role::Replica, name, url)
+                        .map_err(Failure::Nodes)?;
+                }
+            }
+            (None, Some(url), _) => config.add_hosts(url).map_err(Failure::Nodes)?,
+            (None, None, Some(file)) => {
+                config = Config::from_file(file).map_err(Failure::Nodes)?;
+            }
+            (None, None, None) => return Err(Failure::NoNodes),
         }
         Ok(config)
     }
+}
+
+/// An empty variable is as good as none.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// `db-2=postgres://..` has a name; `host=db-2 ..` and `postgres://..?a=b` have none.

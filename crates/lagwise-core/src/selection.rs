@@ -127,6 +127,29 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, each in the place of its [`index`](Self::index).
+    pub const ALL: [Self; 13] = [
+        Self::Eligible,
+        Self::Asked,
+        Self::NoReplica,
+        Self::NoneInRotation,
+        Self::BehindFloor,
+        Self::BeyondBound,
+        Self::Failed,
+        Self::Freshest,
+        Self::Panic,
+        Self::DryRun,
+        Self::Write,
+        Self::OutsideSession,
+        Self::RefusedByReplica,
+    ];
+
+    /// The reason's place among [`ALL`](Self::ALL), to count by.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The reason's name in output and in metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

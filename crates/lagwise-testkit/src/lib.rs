@@ -54,6 +54,8 @@
 //! | a Redis, or Valkey, with nothing in it | [`RedisServer::start`] | [`RedisServer::wire`], [`RedisServer::pause`], [`RedisServer::kill`] |
 //! | one address for several nodes, which take its connections in turn | [`Balancer::over`] | [`Balancer::wire`] |
 //!
+//! With the feature `browser`, the page of a service can be looked at in a real browser: `Browser`.
+//!
 //! # Addresses
 //!
 //! Servers listen on Unix sockets in their own folders, and nowhere else. [`Node::url`] is the TCP
@@ -95,6 +97,8 @@
 
 mod account;
 mod balancer;
+#[cfg(feature = "browser")]
+mod browser;
 mod builder;
 mod clock;
 mod cluster;
@@ -114,6 +118,8 @@ mod watchdog;
 mod wire;
 
 pub use balancer::Balancer;
+#[cfg(feature = "browser")]
+pub use browser::Browser;
 pub use builder::Builder;
 pub use cluster::Cluster;
 pub use error::{Error, Result};

@@ -206,6 +206,13 @@ impl Config {
         &self.nodes
     }
 
+    /// How many connections a process opens to each node at most.
+    #[must_use]
+    pub fn pool_connections(&self) -> u32 {
+        let pool = self.settings.pool().unwrap_or_default();
+        pool.get_max_connections()
+    }
+
     /// A router of these nodes, with these settings, and whatever else is set on it.
     pub fn builder(&self) -> RouterBuilder<Postgres> {
         let builder = self
@@ -240,6 +247,12 @@ impl Node {
     #[must_use]
     pub const fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+
+    /// Whether it is an address of several servers.
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        self.balanced
     }
 
     fn config(&self, pool: Option<PoolOptions<Postgres>>) -> NodeConfig<Postgres> {
@@ -324,6 +337,9 @@ mod tests {
         ];
         assert_eq!(nodes, expected);
         assert_eq!(config.nodes[2].weight, Some(200));
+        assert!(!config.nodes[2].is_balanced());
+        assert_eq!(config.pool_connections(), 7);
+        assert_eq!(Config::new().pool_connections(), 10, "the default of pools");
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 

@@ -107,6 +107,7 @@ mod statements;
 pub mod status;
 mod store;
 mod sync;
+mod tally;
 mod tenure;
 mod token;
 #[cfg(feature = "tower")]

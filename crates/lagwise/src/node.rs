@@ -13,6 +13,7 @@ use crate::backend::sealed::ConnectOptions;
 use crate::clock;
 use crate::lease::Lease;
 use crate::load::Load;
+use crate::tally::Tally;
 use crate::tenure::Tenure;
 
 /// A node and the way to it.
@@ -30,6 +31,8 @@ pub(crate) struct Node<DB: Backend> {
     pub(crate) tenure: Arc<Tenure>,
     /// Whether a connection is being opened that nobody waits for.
     pub(crate) opening: Arc<AtomicBool>,
+    /// How often it was chosen.
+    pub(crate) tally: Tally,
 }
 
 /// The text of a URL, to tell it from another. It may hold a password, and is never shown.

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::lease::attentive;
 use crate::load::Load;
 use crate::node::{Address, Node};
+use crate::tally::Tally;
 use crate::tenure::Tenure;
 use crate::view::Roster;
 
@@ -278,6 +279,7 @@ fn connect_node<DB: Backend>(
         address,
         tenure,
         opening: Arc::default(),
+        tally: Tally::default(),
     })
 }
 

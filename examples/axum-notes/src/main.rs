@@ -12,6 +12,7 @@
 //! | `GET /healthz` | 200, or 503 with what is missing |
 //! | `GET /nodes` | what this instance knows of each node: role, membership and why, staleness |
 //! | `GET /events` | the same in a line of JSON, then one for each event, for a minute |
+//! | `GET /status` | a page with live charts of lag, membership, routes and events |
 //! | `GET /metrics` | what the router and the session layer count, for Prometheus |
 //!
 //! A visitor carries the cookies or the header `x-lagwise` that it was sent, and may come to any

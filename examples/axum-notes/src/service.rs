@@ -79,6 +79,7 @@ pub fn app(db: PgRouter) -> Result<Router, lagwise::Error> {
     Ok(Router::new()
         .merge(notes)
         .merge(nodes)
+        .nest("/status", lagwise::status::router(db.clone()))
         .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::report))

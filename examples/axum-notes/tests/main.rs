@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "what a test stands on may fail it")]
 
 mod browser;
-mod driver;
 mod http;
 mod instance;
 mod visitor;

@@ -41,6 +41,7 @@ mod secrets;
 mod slots;
 mod split_brain;
 mod statements;
+mod status;
 mod stores;
 mod streamed;
 mod tokens;

@@ -10,7 +10,7 @@ use lagwise::Role;
 use lagwise::status;
 
 use super::stream::Stream;
-use super::trouble::Trouble;
+use crate::trouble::Trouble;
 
 /// The cluster, as far as it matters to each of its nodes.
 #[derive(Clone, Debug, Default)]

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::facts::{Facts, Scene};
 use super::limits::Limits;
 use super::stream::Stream;
-use super::trouble::Trouble;
-use crate::format::{short, size};
+use crate::format::{short, short_most, size};
+use crate::trouble::Trouble;
 
 /// In order of weight: what is unknown may be critical, what is a warning is known not to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,9 +65,13 @@ fn settled(verdict: Verdict, reason: impl Into<String>) -> Judgement {
 }
 
 impl Judgement {
-    fn unless(mut self, settled: bool) -> Self {
+    fn settled_if(mut self, settled: bool) -> Self {
         self.settled = settled;
         self
+    }
+
+    fn pending(self) -> Self {
+        self.settled_if(false)
     }
 }
 
@@ -89,10 +93,10 @@ fn silent(node: &Facts) -> Judgement {
     let judgement = match &node.trouble {
         Some(Trouble::Down(words)) => settled(Verdict::Critical, words.as_str()),
         Some(Trouble::Refused(words)) => settled(Verdict::Unknown, words.as_str()),
-        None => settled(Verdict::Critical, "does not answer").unless(false),
+        None => settled(Verdict::Critical, "does not answer").pending(),
     };
     let settled = judgement.settled && node.is_unreachable();
-    judgement.unless(settled)
+    judgement.settled_if(settled)
 }
 
 /// A node that is no standby, and not the primary either.
@@ -107,7 +111,7 @@ fn stranger(node: &Facts, scene: &Scene) -> Judgement {
             Verdict::Critical,
             format!("accepts writes, and so does {primary}: two primaries"),
         ),
-        None => settled(Verdict::Critical, "is no standby, and no primary yet").unless(false),
+        None => settled(Verdict::Critical, "is no standby, and no primary yet").pending(),
     }
 }
 
@@ -169,15 +173,15 @@ fn replica(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
 fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
     let Some(primary) = &scene.primary else {
         return settled(Verdict::Unknown, "its lag is unknown without a primary")
-            .unless(scene.is_without_primary());
+            .settled_if(scene.is_without_primary());
     };
     let least = node.least.unwrap_or_default();
     match node.most {
         Some(most) => {
             let verdict = band(most, limits);
             let certain = verdict == band(least.min(most), limits);
-            settled(verdict, format!("at most {} behind", short(most)))
-                .unless(certain || scene.has_lasted())
+            settled(verdict, format!("at most {} behind", short_most(most)))
+                .settled_if(certain || scene.has_lasted())
         }
         None if least > limits.crit => settled(Verdict::Critical, at_least(node, least)),
         None if least > limits.warn => {
@@ -188,14 +192,14 @@ fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
             } else {
                 Verdict::Warning
             };
-            settled(verdict, at_least(node, least)).unless(false)
+            settled(verdict, at_least(node, least)).pending()
         }
-        None if !least.is_zero() => settled(Verdict::Unknown, at_least(node, least)).unless(false),
+        None if !least.is_zero() => settled(Verdict::Unknown, at_least(node, least)).pending(),
         None => settled(
             Verdict::Unknown,
             format!("is not proved to follow {primary}"),
         )
-        .unless(scene.has_lasted()),
+        .settled_if(scene.has_lasted()),
     }
 }
 
@@ -235,18 +239,18 @@ fn stream(node: &Facts) -> Judgement {
             Verdict::Unknown,
             format!("its stream could not be looked at: {}", trouble.words()),
         )
-        .unless(confirmed),
+        .settled_if(confirmed),
         (Stream::Unknown, None) => {
-            settled(Verdict::Unknown, "its stream was not looked at").unless(false)
+            settled(Verdict::Unknown, "its stream was not looked at").pending()
         }
         (Stream::Flows, _) => settled(Verdict::Ok, "streaming"),
         (Stream::Archive, _) => settled(Verdict::Ok, "fed from an archive"),
         (Stream::Cut(None), _) => {
-            settled(Verdict::Warning, "its stream is cut: no receiver runs").unless(confirmed)
+            settled(Verdict::Warning, "its stream is cut: no receiver runs").settled_if(confirmed)
         }
         (Stream::Cut(Some(status)), _) => {
             let reason = format!("its stream is cut: the receiver is {status}");
-            settled(Verdict::Warning, reason).unless(confirmed)
+            settled(Verdict::Warning, reason).settled_if(confirmed)
         }
         (Stream::Silent(span), _) => {
             let reason = format!("its stream is cut: silent for {}", short(*span));
@@ -271,7 +275,7 @@ pub(crate) fn cluster(nodes: &[Facts], scene: &Scene, limits: &Limits) -> Option
             true => settled(Verdict::Unknown, "no primary was found"),
             false => settled(Verdict::Critical, "no node accepts writes"),
         };
-        return Some(judgement.unless(scene.is_without_primary()));
+        return Some(judgement.settled_if(scene.is_without_primary()));
     }
     let serving = nodes
         .iter()

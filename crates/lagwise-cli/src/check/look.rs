@@ -15,10 +15,10 @@ use super::facts::{Facts, Scene};
 use super::judge::{self, Judgement, Verdict};
 use super::limits::Limits;
 use super::stream::Stream;
-use super::trouble::Trouble;
 use crate::failure::Failure;
 use crate::nodes::Nodes;
 use crate::signal::Interrupt;
+use crate::trouble::Trouble;
 use crate::vitals::{Vitals, VitalsProbe};
 
 /// All that was found.

@@ -14,18 +14,19 @@ use super::judge::{Judgement, Verdict};
 use super::limits::Limits;
 use super::look::Findings;
 use super::stream::Stream;
-use super::trouble::Trouble;
-use crate::format::{short, size};
+use crate::format::{short_most, size};
 use crate::printable::Printable;
+use crate::trouble::Trouble;
 
 /// As the plugin convention has it.
 pub(crate) fn text(findings: &Findings, limits: &Limits) -> String {
     let verdict = findings.verdict().as_str();
-    let mut text = format!(
-        "LAGWISE {verdict} - {} |{}\n",
-        spoken(&summary(findings)),
-        figures(findings, limits)
-    );
+    let mut text = format!("LAGWISE {verdict} - {}", spoken(&summary(findings)));
+    let figures = figures(findings, limits);
+    if !figures.is_empty() {
+        write!(text, " |{figures}").ok();
+    }
+    text.push('\n');
     for (facts, judgement) in &findings.nodes {
         writeln!(text, "{}", spoken(&line(facts, judgement))).ok();
     }
@@ -76,7 +77,7 @@ fn well(findings: &Findings) -> String {
         replicas.count()
     );
     if let Some(lag) = furthest {
-        write!(text, ", at most {} behind", short(lag)).ok();
+        write!(text, ", at most {} behind", short_most(lag)).ok();
     }
     text
 }

@@ -49,7 +49,10 @@ pub(crate) struct NodeLook {
 impl Look {
     pub(crate) fn of(cluster: &Cluster, at: Instant) -> Self {
         let polls = duration(cluster.poll_interval_seconds).unwrap_or_default() * FRESH_POLLS;
-        let fresh_for = polls.max(FRESH_FOR);
+        let present = Present {
+            fresh_for: polls.max(FRESH_FOR),
+            has_head: cluster.primary.is_some() && cluster.primary_lost_seconds.is_none(),
+        };
         Self {
             at,
             primary: cluster.primary.clone(),
@@ -62,7 +65,7 @@ impl Look {
             nodes: cluster
                 .nodes
                 .iter()
-                .map(|node| NodeLook::of(node, fresh_for))
+                .map(|node| NodeLook::of(node, present))
                 .collect(),
         }
     }
@@ -78,12 +81,14 @@ impl Look {
 }
 
 impl NodeLook {
-    fn of(node: &Node, fresh_for: Duration) -> Self {
+    fn of(node: &Node, present: Present) -> Self {
         let observed_ago = node.observed_seconds_ago.and_then(duration);
-        let fresh = observed_ago.is_some_and(|ago| ago <= fresh_for);
+        let fresh = observed_ago.is_some_and(|ago| ago <= present.fresh_for);
         let position = node.lsn.as_ref().and_then(|lsn| lsn.parse().ok());
-        // Of the node that writes, none of these is a question.
-        let replica = fresh && !node.is_primary;
+        let bound = node.staleness_seconds.and_then(duration);
+        // Of the node that writes, none of these is a question; and a distance to what is not known, or
+        // of what is not proved to follow it, would be a number without a meaning.
+        let comparable = fresh && !node.is_primary && present.has_head && bound.is_some();
         Self {
             name: Arc::clone(&node.name),
             role: node.role,
@@ -92,12 +97,12 @@ impl NodeLook {
             cause: node.cause,
             since: duration(node.since_seconds).unwrap_or_default(),
             position: position.filter(|_| fresh),
-            bytes_behind: node.bytes_behind.filter(|_| replica),
-            bound: node
-                .staleness_seconds
+            bytes_behind: node.bytes_behind.filter(|_| comparable),
+            bound: bound.filter(|_| !node.is_primary),
+            estimate: node
+                .estimate_seconds
                 .and_then(duration)
-                .filter(|_| !node.is_primary),
-            estimate: node.estimate_seconds.and_then(duration).filter(|_| replica),
+                .filter(|_| comparable),
             observed_ago,
             latency: node.latency_seconds.and_then(duration).filter(|_| fresh),
             weight: node.weight,
@@ -121,6 +126,15 @@ impl NodeLook {
         let unproved = self.cause == Some(lagwise::Cause::Unproved.as_str());
         self.is_primary || (!unproved && self.membership != "probation")
     }
+}
+
+/// What a look may speak of.
+#[derive(Clone, Copy, Debug)]
+struct Present {
+    /// What was observed longer ago says nothing of it.
+    fresh_for: Duration,
+    /// Whether it is known where the primary stands now.
+    has_head: bool,
 }
 
 fn duration(seconds: f64) -> Option<Duration> {

@@ -175,6 +175,10 @@ pub(crate) fn headless() -> Scene {
     let mut scene = scene();
     let mut look = scene.look.clone();
     look.primary_lost = Some(Duration::from_secs(9));
+    for node in &mut look.nodes {
+        (node.estimate, node.bytes_behind) = (None, None);
+        node.bound = node.bound.map(|_| Duration::from_secs(9));
+    }
     scene.take(look);
     scene
 }

@@ -123,7 +123,7 @@ fn body(state: &State, wide: usize, room: usize) -> Vec<Row> {
             .map(|(_, rest)| rest.clone())
             .unwrap_or_default();
         let first: Vec<Row> = blocks.into_iter().map(|(row, _)| row).collect();
-        let room_for_rest = if room > 12 { rest.len().min(2) } else { 0 };
+        let room_for_rest = if room >= 11 { rest.len().min(2) } else { 0 };
         let most = room.saturating_sub(1 + room_for_rest + LEAST_LOG).max(3);
         rows.extend(window(&first, at, most.min(room - 1), wide));
         rows.extend(rest.into_iter().take(room_for_rest));

@@ -179,6 +179,8 @@ pub(crate) struct Table {
     width: usize,
 }
 
+/// Below this, a bound takes some of the room of a state.
+const NARROW: usize = 60;
 /// The width that people have at least.
 const USUAL: usize = 80;
 /// From here on there is room for comfort.
@@ -195,6 +197,8 @@ impl Table {
         let least = |column| match column {
             // A name that can be read is worth more than one more column.
             Column::Name if room >= USUAL => longest.clamp(column.least(), 14),
+            // Since when it is so has less of a claim than how stale reads can be.
+            Column::State if room < NARROW => 17,
             column => column.least(),
         };
         let mut used = MARGIN;
@@ -211,6 +215,7 @@ impl Table {
         let mut extra = |column: Column| {
             let most = match column {
                 Column::Name => column.most().min(longest),
+                Column::State if room < NARROW => least(column),
                 Column::State if room < WIDE => column.least(),
                 other => other.most(),
             };

@@ -16,7 +16,7 @@ use super::look::Look;
 use super::state::{Scene, Wish};
 use crate::failure::Failure;
 use crate::nodes::Nodes;
-use crate::vitals::{Vitals, VitalsProbe};
+use crate::vitals::{Unwell, Vitals, VitalsProbe};
 
 /// A router that serves nobody, and what the nodes say of themselves.
 #[derive(Debug)]
@@ -121,14 +121,19 @@ impl News {
 /// Asks one node again and again.
 async fn ask(node: String, mut probe: VitalsProbe, tell: mpsc::Sender<Account>) {
     loop {
-        let told = probe
-            .ask(TIMEOUT)
-            .await
-            .map_err(|unwell| unwell.to_string());
+        let told = probe.ask(TIMEOUT).await.map_err(|unwell| words(&unwell));
         if tell.send((node.clone(), told)).await.is_err() {
             return;
         }
         tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Why a node said nothing, without what says no more than that.
+fn words(unwell: &Unwell) -> String {
+    match unwell {
+        Unwell::Connect(sqlx::Error::Io(cause)) => format!("cannot be connected to: {cause}"),
+        unwell => unwell.to_string(),
     }
 }
 

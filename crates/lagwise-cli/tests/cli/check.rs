@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::Outcome;
 use crate::binary::{Run, lagwise, run_aside};
+use crate::wait::until;
 
 /// One check of a cluster: the lines of a plugin and the same as JSON must agree.
 pub(crate) struct Checked {
@@ -83,6 +84,8 @@ async fn run_check(options: &[String], more: &[&str]) -> Outcome<Run> {
 
 /// Enough for a busy machine, and little enough to prove a lag soon.
 const LIMITS: [&str; 6] = ["--warn", "1s", "--crit", "2s", "--timeout", "20s"];
+
+pub(crate) const NO_RECEIVER: &str = "select not exists (select from pg_stat_wal_receiver)";
 
 const TABLE: &str = "create table notes (body text)";
 
@@ -244,15 +247,7 @@ async fn a_cut_stream_is_never_ok_also_while_nobody_writes() -> Outcome {
     cluster.primary().execute(TABLE).await?;
     cluster.wait_caught_up().await?;
     cluster.replica(0).upstream_wire().cut();
-    let lost = async || {
-        let receiver = "select count(*) from pg_stat_wal_receiver";
-        Ok::<_, lagwise_testkit::Error>(
-            cluster.replica(0).query_scalar::<i64>(receiver).await? == 0,
-        )
-    };
-    cluster
-        .wait_until(crate::PATIENCE, "the receiver has gone", lost)
-        .await?;
+    until(cluster.replica(0), NO_RECEIVER).await?;
     let idle = check(&cluster, &LIMITS).await?;
     idle.is(
         1,
@@ -293,14 +288,11 @@ async fn a_stream_that_is_open_and_silent_is_cut() -> Outcome {
         .await?;
     cluster.wait_caught_up().await?;
     cluster.replica(0).upstream_wire().blackhole();
-    let silent = async || {
-        let reply =
-            "select (clock_timestamp() - reply_time > interval '4.5 s') from pg_stat_replication";
-        cluster.primary().query_scalar::<bool>(reply).await
-    };
-    cluster
-        .wait_until(crate::PATIENCE, "the replica is not heard", silent)
-        .await?;
+    until(
+        cluster.primary(),
+        "select clock_timestamp() - reply_time > interval '4.5 s' from pg_stat_replication",
+    )
+    .await?;
     let checked = check(&cluster, &LIMITS).await?;
     checked.is(
         1,

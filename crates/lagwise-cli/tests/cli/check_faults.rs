@@ -6,6 +6,7 @@ use lagwise_testkit::{Cluster, Stop};
 
 use crate::Outcome;
 use crate::check::{Checked, check, check_with, replicas};
+use crate::wait::until;
 
 const LIMITS: [&str; 6] = ["--warn", "1s", "--crit", "2s", "--timeout", "20s"];
 
@@ -113,6 +114,17 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
     );
     diverged.node_is("r2", "ok", "at most ");
 
+    // Once the new primary has written more, positions do not tell any longer; proofs do.
+    cluster.replica(0).execute(fill).await?;
+    cluster.replica(0).execute(fill).await?;
+    cluster
+        .replica(1)
+        .wait_replayed(&cluster.replica(0).lsn().await?)
+        .await?;
+    let beyond = check(&cluster, &LIMITS).await?;
+    beyond.is(2, &["LAGWISE CRITICAL - primary at least 2."]);
+    beyond.node_is("r2", "ok", "at most ");
+
     let other = Cluster::builder().own_system_identifier().start().await?;
     let foreign = format!("other={}", other.primary().url());
     let mut options = vec!["--primary".to_owned(), cluster.replica(0).url()];
@@ -150,13 +162,11 @@ async fn a_login_that_is_refused_says_nothing_of_the_server() -> Outcome {
         let rules = std::fs::read_to_string(&hba)?;
         std::fs::write(&hba, format!("local all mon scram-sha-256\n{rules}"))?;
         node.execute("select pg_reload_conf()").await?;
-        let taken = async || {
-            let rule = "select count(*) from pg_hba_file_rules where 'mon' = any(user_name)";
-            Ok::<_, lagwise_testkit::Error>(node.query_scalar::<i64>(rule).await? > 0)
-        };
-        cluster
-            .wait_until(crate::PATIENCE, "the rule is there", taken)
-            .await?;
+        until(
+            node,
+            "select exists (select from pg_hba_file_rules where 'mon' = any(user_name))",
+        )
+        .await?;
     }
     let run = async |primary: String, replica: String| {
         let replica = format!("r1={replica}");
@@ -260,13 +270,11 @@ async fn a_full_server_and_a_read_only_primary_are_critical() -> Outcome {
         .execute("alter system set default_transaction_read_only = on")
         .await?;
     primary.execute("select pg_reload_conf()").await?;
-    let taken = async || {
-        let setting = "select current_setting('default_transaction_read_only') = 'on'";
-        primary.query_scalar::<bool>(setting).await
-    };
-    cluster
-        .wait_until(crate::PATIENCE, "the setting is taken", taken)
-        .await?;
+    until(
+        primary,
+        "select current_setting('default_transaction_read_only') = 'on'",
+    )
+    .await?;
     let read_only = check(&cluster, &LIMITS).await?;
     read_only.is(
         2,

@@ -29,7 +29,7 @@ const COMMANDS: [(&[&str], End); 10] = [
     (&["assess", "--primary", "URL"], End::With(130)),
     (
         &["check", "--primary", "URL", "--timeout", "60s"],
-        End::With(130),
+        End::With(3),
     ),
     (&["completions", "bash"], End::AtOnce),
     (&["doctor", "--primary", "URL"], End::With(130)),

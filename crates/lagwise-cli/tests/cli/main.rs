@@ -9,17 +9,19 @@ mod catalog;
 mod check;
 mod check_faults;
 mod check_usage;
+mod doctor;
+mod doctor_faults;
 mod ends;
 mod explain;
 mod manual;
 mod refusals;
 mod sandbox;
 mod screen;
+mod serve;
+mod sources;
 mod terminal;
+mod wait;
 mod watch;
 
 /// What a test and all its parts return: the first thing that went wrong.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// How long a cluster may take to show what it was made to.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

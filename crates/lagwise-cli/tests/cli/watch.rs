@@ -93,6 +93,39 @@ async fn a_replica_that_stops_replaying_is_seen_to_leave_and_to_come_back() -> O
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_primary_nobody_is_said_to_be_level_with_it() -> Outcome {
+    let cluster = cluster().await?;
+    let command = watch(&cluster);
+    let mut screen = aside(move || {
+        let mut screen = Screen::open(command, 24, 80)?;
+        let text = screen.wait_for_text(BOTH_SERVE)?;
+        screen.wait_for("both are level", |text| text.matches("0 B\n").count() >= 2)?;
+        assert!(!text.contains("lost"), "{text}");
+        Ok(screen)
+    })
+    .await?;
+    cluster.primary().kill().await?;
+    aside(move || {
+        let text = screen.wait_for_text("primary: primary, lost for")?;
+        let rows = text.lines().filter(|line| line.starts_with("   replica-"));
+        let rows: Vec<&str> = rows.collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        for row in rows {
+            assert!(
+                row.trim_end().ends_with('?') && !row.contains("0 B"),
+                "{text}"
+            );
+        }
+        assert!(!text.contains("caught up"), "{text}");
+        screen.press("q")?;
+        assert_eq!(screen.end()?.code(), Some(0));
+        Ok(())
+    })
+    .await?;
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_do_what_the_help_says() -> Outcome {
     let cluster = cluster().await?;
     let command = watch(&cluster);
@@ -198,6 +231,8 @@ async fn without_color_the_screen_says_the_same() -> Outcome {
             assert_eq!(screen.end()?.code(), Some(0));
             let written = String::from_utf8_lossy(&screen.written).into_owned();
             assert_eq!(written.contains("\u{1b}[38;5;"), colored, "{written:?}");
+            // The selection has to be seen without color, too.
+            assert_eq!(written.contains("\u{1b}[7m"), !colored, "{written:?}");
             Ok(())
         })
         .await?;
@@ -261,6 +296,8 @@ async fn a_node_that_hangs_holds_up_no_other() -> Outcome {
     let run = Run::new(&aside(move || Ok(command.output()?)).await?)?;
     let found: Value = serde_json::from_str(&run.out)?;
     assert!(found["vitals"]["replica-1"].is_null(), "{found}");
+    let unwell = found["unwell"]["replica-1"].as_str().unwrap_or_default();
+    assert!(unwell.contains("has not answered within"), "{found}");
     assert!(found["vitals"]["replica-2"].is_object(), "{found}");
     assert_eq!(found["nodes"][2]["membership"], "in_rotation");
     Ok(cluster.shutdown().await?)

@@ -362,6 +362,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             retried: self.last_error.is_some(),
             dry: self.foreseen.as_ref().map(Foreseen::route),
         };
+        leased.node.tally.count(reason);
         observe::routed(&route);
         route
     }

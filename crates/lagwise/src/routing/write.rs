@@ -169,6 +169,7 @@ impl<DB: Backend> Found<DB> {
             retried: false,
             dry: None,
         };
+        self.leased.node.tally.count(reason);
         observe::routed(&route);
         route
     }

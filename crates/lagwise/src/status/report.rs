@@ -3,6 +3,7 @@
 //! Durations are seconds, positions are PostgreSQL's text. The decisions behind it are the monitor's;
 //! here is only how they are written down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ pub struct Node {
     pub balanced: bool,
     /// This process's connections to it.
     pub pool: Pool,
+    /// How often this process has chosen it since it began, by the reason.
+    pub routes: BTreeMap<&'static str, u64>,
 }
 
 /// The connections of this process to a node.
@@ -153,6 +156,11 @@ impl Node {
                 idle,
                 most: way.pool.options().get_max_connections(),
             },
+            routes: way
+                .tally
+                .counts()
+                .map(|(reason, count)| (reason.as_str(), count))
+                .collect(),
         }
     }
 }

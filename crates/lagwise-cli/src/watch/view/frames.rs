@@ -95,6 +95,17 @@ fn screens_look_as_they_did() {
 }
 
 #[test]
+fn small_screens_look_as_they_did() {
+    let state = State::new(scenes::trouble());
+    for (wide, high) in [(40, 10), (60, 16)] {
+        compare(
+            &format!("trouble-{wide}x{high}"),
+            &frame(&state, (wide, high)),
+        );
+    }
+}
+
+#[test]
 fn tables_look_as_they_did() {
     for (name, scene) in [
         ("idle", scenes::scene()),

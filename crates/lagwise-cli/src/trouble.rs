@@ -5,6 +5,7 @@
 //! count as down, as the guidelines of the Monitoring Plugins have it ("Plugin Return Codes").
 
 use serde::{Serialize, Serializer};
+use sqlx::postgres::PgDatabaseError;
 
 use crate::format::short;
 use crate::printable::Printable;
@@ -29,10 +30,15 @@ impl Trouble {
         }
     }
 
-    fn of_error(error: &sqlx::Error) -> Self {
+    pub(crate) fn of_error(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(database) => {
-                let words = Printable(database.message()).to_string();
+                let server = database.try_downcast_ref::<PgDatabaseError>();
+                let words = match server.and_then(PgDatabaseError::detail) {
+                    Some(detail) => format!("{} ({detail})", database.message()),
+                    None => database.message().to_owned(),
+                };
+                let words = Printable(&words).to_string();
                 Self::of_code(database.code().as_deref().unwrap_or_default(), &words)
             }
             sqlx::Error::Io(fault) => {

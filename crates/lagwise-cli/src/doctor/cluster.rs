@@ -1,0 +1,111 @@
+//! All nodes as they were found, for the rules that compare them.
+
+use std::time::Duration;
+
+use super::examine::{Examined, Found};
+
+/// Everything that rules may look at.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Examined>,
+    /// The lag beyond which a replica takes no reads.
+    pub(crate) max_lag: Duration,
+    /// How many connections a process opens to each node at most.
+    pub(crate) pool: u32,
+    /// How many processes there are.
+    pub(crate) instances: u32,
+}
+
+impl Cluster {
+    /// Every node that could be looked at, and its name.
+    pub(crate) fn found(&self) -> impl Iterator<Item = (&str, &Found)> {
+        let nodes = self.nodes.iter();
+        nodes.filter_map(|node| Some((node.node.name(), node.found()?)))
+    }
+
+    /// Those that accept writes, or would.
+    pub(crate) fn primaries(&self) -> impl Iterator<Item = (&str, &Found)> {
+        self.found()
+            .filter(|(_, found)| !found.seen.state.in_recovery)
+    }
+
+    pub(crate) fn primary(&self) -> Option<(&str, &Found)> {
+        self.primaries().next()
+    }
+
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = (&str, &Found)> {
+        self.found()
+            .filter(|(_, found)| found.seen.state.in_recovery)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use lagwise::Role;
+    use lagwise::config::Config;
+
+    use super::*;
+    use crate::doctor::seen::{Seen, Settings, State};
+
+    /// A server as it should be.
+    pub(crate) fn well(in_recovery: bool) -> Seen {
+        let settings = [
+            ("max_connections", "100", 100.0),
+            ("superuser_reserved_connections", "3", 3.0),
+            ("wal_sender_timeout", "1min", 60.0),
+            ("wal_receiver_timeout", "1min", 60.0),
+            ("wal_receiver_status_interval", "10s", 10.0),
+            ("max_standby_streaming_delay", "30s", 30.0),
+            ("recovery_min_apply_delay", "0", 0.0),
+            ("max_slot_wal_keep_size", "-1", -1.0),
+            ("wal_log_hints", "on", 0.0),
+            ("synchronous_commit", "on", 0.0),
+        ];
+        Seen {
+            state: State {
+                version: 150_018,
+                release: "15.18".to_owned(),
+                in_recovery,
+                system: 1,
+                sees_stats: true,
+                role: "app".to_owned(),
+                receiving: in_recovery,
+                read_only: in_recovery,
+                ..State::default()
+            },
+            settings: Settings::of(&settings),
+            ..Seen::default()
+        }
+    }
+
+    impl Cluster {
+        /// A primary, `db-1`, and its replicas, `db-2` and so on.
+        pub(crate) fn of(seen: Vec<Seen>) -> Self {
+            let mut config = Config::new();
+            for place in 0..seen.len() {
+                let role = [Role::Primary, Role::Replica][place.min(1)];
+                let name = format!("db-{}", place + 1);
+                let url = format!("postgres://app@{name}/shop");
+                config.add(role, Some(&name), &url).expect("it is well");
+            }
+            let nodes = config.nodes().iter().cloned().zip(seen);
+            let examined = |(node, seen)| Examined {
+                node,
+                outcome: Ok(Found {
+                    seen,
+                    ..Found::default()
+                }),
+            };
+            Self {
+                nodes: nodes.map(examined).collect(),
+                max_lag: Duration::from_secs(1),
+                pool: 10,
+                instances: 1,
+            }
+        }
+
+        pub(crate) fn node_mut(&mut self, place: usize) -> &mut Found {
+            self.nodes[place].outcome.as_mut().expect("it was found")
+        }
+    }
+}

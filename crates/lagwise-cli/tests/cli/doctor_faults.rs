@@ -1,0 +1,125 @@
+//! What `lagwise doctor` says of nodes that are no cluster, or that cannot be looked at.
+
+use lagwise_testkit::{Cluster, Stop};
+
+use crate::Outcome;
+use crate::binary::{lagwise, run_aside};
+use crate::check::NO_RECEIVER;
+use crate::doctor::{Diagnosis, doctor, doctor_with};
+use crate::wait::until;
+
+#[tokio::test]
+async fn nodes_that_cannot_be_looked_at_are_told_apart_from_such_as_are_down() -> Outcome {
+    let cluster = Cluster::builder().replicas(2).start().await?;
+    let nowhere = cluster.replica(0).url().replace("/postgres?", "/nowhere?");
+    let nowhere = match nowhere.strip_suffix("/postgres") {
+        Some(rest) => format!("{rest}/nowhere"),
+        None => nowhere,
+    };
+    let mut options = vec!["--primary".to_owned(), cluster.primary().url()];
+    options.extend(["--replica".to_owned(), format!("r1={nowhere}")]);
+    doctor_with(&options).await?.is(3, &["unseen refused r1"]);
+
+    cluster.replica(0).kill().await?;
+    cluster.replica(1).client_wire().blackhole();
+    let down = doctor(&cluster, &["--timeout", "1s"]).await?;
+    down.is(2, &["problem unreachable r1", "problem unreachable r2"]);
+    assert!(
+        down.text.out.contains("Connection refused"),
+        "{}",
+        down.text.out
+    );
+    assert!(
+        down.text.out.contains("has not answered within 1.00s"),
+        "{}",
+        down.text.out
+    );
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_standby_that_takes_no_connections_is_told_why() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    let replica = cluster.replica(0);
+    replica.stop(Stop::Fast).await?;
+    replica.configure("hot_standby", "off").await?;
+    let cold = tokio::select! {
+        started = replica.start() => panic!("it takes no connections: {started:?}"),
+        cold = until_seen(&cluster, "hot_standby is off") => cold?,
+    };
+    cold.is(2, &["problem hot_standby r1"]);
+    Ok(cluster.shutdown().await?)
+}
+
+/// Looks until this is found.
+async fn until_seen(cluster: &Cluster, topic: &str) -> Outcome<Diagnosis> {
+    let replica = format!("r1={}", cluster.replica(0).url());
+    let primary = cluster.primary().url();
+    let mut seen = String::new();
+    while !seen.contains(topic) {
+        let mut command = lagwise();
+        command.args(["doctor", "--primary", &primary, "--replica", &replica]);
+        seen = run_aside(command).await?.out;
+    }
+    doctor(cluster, &[]).await
+}
+
+#[tokio::test]
+async fn two_primaries_another_cluster_and_other_roles_are_seen() -> Outcome {
+    let cluster = Cluster::builder().replicas(2).start().await?;
+    let other = Cluster::builder().own_system_identifier().start().await?;
+    let mut options = vec!["--primary".to_owned(), cluster.primary().url()];
+    options.extend([
+        "--replica".to_owned(),
+        format!("other={}", other.primary().url()),
+    ]);
+    let foreign = doctor_with(&options).await?;
+    let expected = [
+        "problem two_primaries -",
+        "problem system_identifier other",
+        "note role other",
+    ];
+    foreign.is(2, &expected);
+    other.shutdown().await?;
+
+    let replica = |number: usize| vec!["--primary".to_owned(), cluster.replica(number).url()];
+    let headless = doctor_with(&replica(0)).await?;
+    headless.is(2, &["problem no_primary -", "note role primary"]);
+
+    cluster.replica(0).promote().await?;
+    let split = doctor(&cluster, &[]).await?;
+    split.is(2, &["problem two_primaries -", "note role r1"]);
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_cut_stream_and_a_cascade_are_seen() -> Outcome {
+    let cluster = Cluster::builder().replicas(2).start().await?;
+    let (first, second) = (cluster.replica(0), cluster.replica(1));
+    second.follow(first).await?;
+    second.wait_streaming().await?;
+    doctor(&cluster, &[]).await?.is(0, &["note cascade r1"]);
+    second.upstream_wire().cut();
+    until(second, NO_RECEIVER).await?;
+    until(first, "select not exists (select from pg_stat_replication)").await?;
+    doctor(&cluster, &[]).await?.is(2, &["problem stream r2"]);
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_primary_that_allows_itself_more_pauses_its_replicas() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    cluster
+        .primary()
+        .configure("max_connections", "300")
+        .await?;
+    cluster.primary().restart(Stop::Fast).await?;
+    until(
+        cluster.replica(0),
+        "select pg_get_wal_replay_pause_state() = 'paused'",
+    )
+    .await?;
+    let smaller = doctor(&cluster, &[]).await?;
+    smaller.is(2, &["problem smaller r1", "warning paused r1"]);
+    Ok(cluster.shutdown().await?)
+}
