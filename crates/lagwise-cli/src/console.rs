@@ -56,3 +56,10 @@ pub(crate) fn complain(what: &dyn Display) {
     // If nobody can hear it, there is nobody to tell that.
     writeln!(io::stderr(), "lagwise: {what}").ok();
 }
+
+/// Says what takes its time, to whoever watches a terminal.
+pub(crate) fn progress(what: &str) {
+    if io::stderr().is_terminal() {
+        complain(&what);
+    }
+}

@@ -72,6 +72,9 @@ pub(crate) enum Failure {
     /// The system would not give what every command needs.
     #[error("cannot wait for signals or the network: {0}")]
     Signals(#[source] io::Error),
+    /// What the primary did not tell, or a report could not be written to.
+    #[error("{}", Printable(.0))]
+    Assess(String),
     /// What the sandbox, or the one that runs, could not do.
     #[error("{}", lines(.0))]
     Sandbox(String),
@@ -120,7 +123,8 @@ impl Failure {
             | Self::NoTerminal
             | Self::SandboxUsage(_) => USAGE.into(),
             Self::Interrupted => INTERRUPTED.into(),
-            Self::Catalog { .. }
+            Self::Assess(_)
+            | Self::Catalog { .. }
             | Self::Input { .. }
             | Self::Listen { .. }
             | Self::Output(_)

@@ -10,6 +10,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::failure::Failure;
 
+mod assess;
 mod catalog;
 mod check;
 mod completions;
@@ -38,6 +39,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Assess(Box<assess::Arguments>),
     Check(check::Arguments),
     Completions(completions::Arguments),
     Doctor(doctor::Arguments),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Assess(arguments) => assess::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Doctor(arguments) => return doctor::run(&arguments),

@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 const AFTER_HELP: &str = r#"Examples:
   lagwise sandbox --replicas 2                   starts, prints addresses, stays until Ctrl-C
   lagwise sandbox --port 5500                    primary on 5500, replicas on the ports after it
-  lagwise sandbox --setting shared_preload_libraries=pg_stat_statements
+  lagwise sandbox --setting max_connections=50 --setting log_statement=all
 
 From another terminal:
   eval "$(lagwise sandbox env)"                  sets LAGWISE_PRIMARY and its like
@@ -72,6 +72,12 @@ Two primaries at once:
   lagwise sandbox promote replica-1 --leave-primary
   lagwise sandbox kill primary                   and start it again: it comes back as a replica
 
+A replica that diverged:
+  lagwise sandbox cut replica-1                  then write something to the primary
+  lagwise sandbox kill primary
+  lagwise sandbox promote replica-1
+  lagwise sandbox start primary --no-rewind      a replica with rows that no other node has
+
 Names and roles:
   Nodes are called primary, replica-1, replica-2 and so on, whatever their roles become.
   `promote` while the primary runs is a switchover: the primary is stopped in order, loses
@@ -80,7 +86,8 @@ Names and roles:
 Addresses:
   Applications are the role `app` with the password `app`, which owns the database `app` and may
   read statistics. The superuser `postgres` needs no password. Addresses stay the same until the
-  end, also those of nodes that are down.
+  end, also those of nodes that are down. Servers count statements with pg_stat_statements
+  where that is installed, as `lagwise assess` wants it.
 
 JSON:
   The start prints one line when all nodes are ready; every command prints one of the same shape:

@@ -193,7 +193,10 @@ impl Relays {
     /// The same with a port that was asked for.
     pub(crate) fn wire_at(&self, listens: Listens, port: Option<u16>) -> Result<Wire> {
         let unusable = |error| match port {
-            Some(port) => Error::because(format!("cannot take port {port} of 127.0.0.1"), error),
+            Some(port) => Error::because(
+                format!("cannot take port {port} of 127.0.0.1, choose another"),
+                error,
+            ),
             None => Error::because("cannot take a port of 127.0.0.1", error),
         };
         let holder = TcpSocket::new_v4().map_err(unusable)?;

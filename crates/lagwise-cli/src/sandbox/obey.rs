@@ -16,6 +16,27 @@ use super::status::in_words;
 /// A connection that was reset is seen to be at once.
 const NOTICED: Duration = Duration::from_secs(10);
 
+/// As what a node comes back that lost its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Return {
+    /// A replica, without what only it had.
+    Rewound,
+    /// A replica, with that.
+    Diverged,
+    /// What it was.
+    Primary,
+}
+
+impl Return {
+    fn of(as_primary: bool, no_rewind: bool) -> Self {
+        match (as_primary, no_rewind) {
+            (true, _) => Self::Primary,
+            (false, true) => Self::Diverged,
+            (false, false) => Self::Rewound,
+        }
+    }
+}
+
 impl Stage {
     /// Carries out an order, and says what holds now.
     pub(super) async fn obey(&mut self, order: &Order) -> Result<String, Refusal> {
@@ -37,7 +58,14 @@ impl Stage {
             Order::Freeze { node } => self.freeze(node),
             Order::Thaw { node } => self.thaw(node).await,
             Order::Kill { node } => self.kill(node).await,
-            Order::Start { node, as_primary } => self.start(node, *as_primary).await,
+            Order::Start {
+                node,
+                as_primary,
+                no_rewind,
+            } => {
+                let how = Return::of(*as_primary, *no_rewind);
+                self.start(node, how).await
+            }
             Order::Promote {
                 node,
                 leave_primary,
@@ -148,9 +176,9 @@ impl Stage {
         Ok(format!("{name} is down"))
     }
 
-    async fn start(&mut self, name: &str, as_primary: bool) -> Result<String, Refusal> {
+    async fn start(&mut self, name: &str, how: Return) -> Result<String, Refusal> {
         let node = self.node(name)?;
-        if as_primary && node.is_standby() {
+        if how == Return::Primary && node.is_standby() {
             return Err(format!(
                 "{name} was a replica; start it as one, and then promote it"
             ));
@@ -166,18 +194,34 @@ impl Stage {
                 self.followed(&node).await
             ));
         }
-        if as_primary {
+        if how == Return::Primary {
             node.start().await.map_err(|error| told(&error))?;
             let primary = &self.primary;
             return Ok(format!("{name} runs as a second primary beside {primary}"));
         }
-        if node.is_standby() && !self.untold.contains(name) {
+        let changes = !node.is_standby() || self.untold.contains(name);
+        if how == Return::Diverged && !changes {
+            return Err(format!(
+                "{name} lost no role, so there is nothing to rewind"
+            ));
+        }
+        if !changes {
             node.start().await.map_err(|error| told(&error))?;
             return Ok(self.started(&node).await);
         }
         let primary = self.responsive(&self.primary.clone());
         let primary =
             primary.map_err(|why| format!("{name} would follow the primary, but {why}"))?;
+        if how == Return::Diverged {
+            let returned = node.rejoin_without_rewind(&primary).await;
+            returned.map_err(|error| told(&error))?;
+            // Started the next time, it is rewound.
+            self.untold.insert(name.to_owned());
+            return Ok(format!(
+                "{name} runs as a replica with its own history, and cannot stream if that parted from that of {}",
+                primary.name()
+            ));
+        }
         node.rejoin(&primary).await.map_err(|error| told(&error))?;
         self.untold.remove(name);
         Ok(self.started(&node).await)

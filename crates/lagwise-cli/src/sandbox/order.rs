@@ -72,6 +72,10 @@ pub(super) enum Order {
         #[arg(long)]
         #[serde(default)]
         as_primary: bool,
+        /// Has an old primary come back as a replica with rows that no other node has: diverged.
+        #[arg(long, conflicts_with = "as_primary")]
+        #[serde(default)]
+        no_rewind: bool,
     },
     /// Makes a replica the primary; while the old one runs, in order, and the old one follows it then.
     Promote {

@@ -1,6 +1,10 @@
 //! What a sandbox shall be like, as its start is told.
 
 use clap::Args;
+use lagwise_testkit::Installation;
+
+/// The library, and the extension, that counts statements.
+pub(super) const COUNTS: &str = "pg_stat_statements";
 
 /// Options of the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -24,12 +28,21 @@ impl Shape {
         self.replicas.unwrap_or(2)
     }
 
-    /// Whether the servers count statements, so that the extension that shows them is of use.
-    pub(super) fn counts_statements(&self) -> bool {
-        let preload = |(name, value): &(String, String)| {
-            name == "shared_preload_libraries" && value.contains("pg_stat_statements")
-        };
-        self.settings.iter().any(preload)
+    /// What servers load when they start: unless that was said, what counts statements, if it is there.
+    pub(super) fn preloads(&self, installation: &Installation) -> String {
+        let said = self.settings.iter().rev();
+        let mut said = said.filter(|(name, _)| name == "shared_preload_libraries");
+        if let Some((_, said)) = said.next() {
+            return said.clone();
+        }
+        let libraries = installation.bin().parent().map(|prefix| prefix.join("lib"));
+        let files = ["so", "dylib"].map(|kind| format!("{COUNTS}.{kind}"));
+        let there = libraries.is_some_and(|lib| files.iter().any(|file| lib.join(file).exists()));
+        if there {
+            COUNTS.to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 

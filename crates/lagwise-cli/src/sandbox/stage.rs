@@ -88,7 +88,9 @@ impl Stage {
     async fn look(&self) -> Vec<Standing> {
         let mut nodes = Vec::new();
         for node in self.cluster.nodes() {
-            nodes.push(Standing::of(node, self.is_frozen(node)).await);
+            let upstream = node.follows().and_then(|name| self.cluster.node(&name));
+            let upstream = upstream.filter(|it| it.is_running() && !self.is_frozen(it));
+            nodes.push(Standing::of(node, self.is_frozen(node), upstream).await);
         }
         nodes
     }
@@ -142,7 +144,7 @@ impl Stage {
         if matches!(streams, Ok(Ok(()))) {
             return None;
         }
-        Some(match Standing::of(node, false).await.faults {
+        Some(match Standing::of(node, false, None).await.faults {
             faults if faults.paused == Some(true) => "its replay is paused".to_owned(),
             faults if faults.delay_ms.is_some_and(|delay| delay > 0) => {
                 "its replay is delayed".to_owned()

@@ -63,14 +63,19 @@ pub(super) struct Faults {
 }
 
 impl Standing {
-    /// Looks at a node; `frozen` is what only the sandbox knows of it.
-    pub(super) async fn of(node: &Node, frozen: bool) -> Self {
+    /// Looks at a node; `frozen` is what only the sandbox knows of it, and `upstream` is the node that
+    /// it follows, if that can be asked.
+    pub(super) async fn of(node: &Node, frozen: bool, upstream: Option<&Node>) -> Self {
         let running = node.is_running();
-        let answer = if running && !frozen {
+        let mut answer = if running && !frozen {
             ask(node).await.unwrap_or_default()
         } else {
             Told::default()
         };
+        if let (Some(true), Some(upstream)) = (answer.streaming, upstream) {
+            // A receiver says so already when it only begins to ask, and may be refused.
+            answer.streaming = sends(upstream, node.name()).await;
+        }
         let address = node.client_wire().address();
         Self {
             name: node.name().to_owned(),
@@ -92,6 +97,16 @@ impl Standing {
             write_lsn: answer.write_lsn,
         }
     }
+}
+
+/// Whether a node sends its log to a replica; unknown if it does not answer.
+async fn sends(upstream: &Node, name: &str) -> Option<bool> {
+    let query = format!(
+        "select exists (select from pg_stat_replication \
+         where application_name = '{name}' and state = 'streaming')"
+    );
+    let answer = tokio::time::timeout(PATIENCE, upstream.query_scalar(&query)).await;
+    answer.ok()?.ok()
 }
 
 /// What a server says of itself.

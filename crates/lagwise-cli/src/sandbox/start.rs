@@ -4,13 +4,12 @@
 //! test kit's watchdog does. A start that is interrupted has started nothing.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use lagwise_testkit::Cluster;
+use lagwise_testkit::{Cluster, Installation};
 use tokio::net::UnixListener;
 
-use crate::console::{self, Findings, Wanted};
+use crate::console::{Findings, Wanted, progress};
 use crate::failure::Failure;
 use crate::format::Format;
 use crate::signal::{self, Interrupt};
@@ -19,7 +18,7 @@ use super::answer::Answer;
 use super::control;
 use super::order::Order;
 use super::place::{self, Place};
-use super::shape::Shape;
+use super::shape::{COUNTS, Shape};
 use super::stage::{Stage, told};
 use super::standing::APP;
 
@@ -85,24 +84,30 @@ async fn start(place: &Place, shape: &Shape) -> Result<(Stage, UnixListener), Fa
         builder = builder.setting(name, value);
     }
     let failed = |error| Failure::Sandbox(told(&error));
+    let installation = match shape.pg_version {
+        Some(version) => Installation::find_version(version),
+        None => Installation::find(),
+    };
+    let preloads = shape.preloads(&installation.map_err(failed)?);
+    builder = builder.setting("shared_preload_libraries", &preloads);
     let cluster = builder.start().await.map_err(failed)?;
-    furnish(&cluster, shape).await.map_err(failed)?;
+    furnish(&cluster, &preloads).await.map_err(failed)?;
     let listener = control::listen(place.dir())?;
     Ok((Stage::new(cluster, place.dir()), listener))
 }
 
 /// Makes the role of applications and its database.
-async fn furnish(cluster: &Cluster, shape: &Shape) -> lagwise_testkit::Result<()> {
+async fn furnish(cluster: &Cluster, preloads: &str) -> lagwise_testkit::Result<()> {
     let primary = cluster.primary();
     let role = format!("create role {APP} login password '{APP}' in role pg_monitor");
     primary.execute(&role).await?;
     primary
         .execute(&format!("create database {APP} owner {APP}"))
         .await?;
-    if shape.counts_statements() {
+    if preloads.contains(COUNTS) {
         let mut connection = primary.connect_to(APP).await?;
-        let extension = "create extension pg_stat_statements";
-        sqlx::Executor::execute(&mut connection, extension).await?;
+        let extension = sqlx::query("create extension pg_stat_statements");
+        extension.execute(&mut connection).await?;
     }
     cluster.wait_caught_up().await
 }
@@ -157,11 +162,4 @@ fn welcome(answer: &Answer, dir: &Path) -> String {
     }
     text.push_str("\nCtrl-C ends it and removes everything.\n");
     text
-}
-
-/// For whoever watches a terminal.
-fn progress(what: &str) {
-    if io::stderr().is_terminal() {
-        console::complain(&what);
-    }
 }

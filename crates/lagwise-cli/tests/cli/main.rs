@@ -3,6 +3,7 @@
 //! What a verdict ought to be is the business of the core's tests; here only texts are judged of
 //! which no version of the rules can think differently.
 
+mod assess;
 mod binary;
 mod catalog;
 mod check;

@@ -130,25 +130,19 @@ async fn ports_are_the_base_and_those_after_it_also_the_next_time() -> Outcome {
 }
 
 #[tokio::test]
-async fn settings_reach_every_server_and_statements_are_counted_where_asked_for() -> Outcome {
-    let preload = "shared_preload_libraries=pg_stat_statements";
-    let held = Held::start(
-        "set",
-        &[
-            "--replicas",
-            "1",
-            "--setting",
-            preload,
-            "--setting",
-            "work_mem=5MB",
-        ],
-    )?;
+async fn settings_reach_every_server_and_statements_are_counted_unless_told_otherwise() -> Outcome {
+    let held = Held::start("set", &["--replicas", "1", "--setting", "work_mem=5MB"])?;
     for name in ["primary", "replica-1"] {
         let work_mem = "select setting::bigint from pg_settings where name = 'work_mem'";
         assert_eq!(held.count(name, work_mem).await?, 5 * 1024, "{name}");
         let counted = "select (count(*) > 0)::int::bigint from pg_stat_statements";
         held.shows(name, counted, 1).await?;
     }
+    held.end().await?;
+    let nothing = ["--replicas", "0", "--setting", "shared_preload_libraries="];
+    let held = Held::start("bare", &nothing)?;
+    let extension = "select count(*) from pg_extension where extname = 'pg_stat_statements'";
+    assert_eq!(held.count("primary", extension).await?, 0);
     held.end().await
 }
 

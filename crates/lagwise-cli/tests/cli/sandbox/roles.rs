@@ -133,6 +133,41 @@ async fn a_primary_that_is_left_makes_two_and_loses_its_writes_when_it_returns()
 }
 
 #[tokio::test]
+async fn an_old_primary_that_is_not_rewound_keeps_its_rows_and_does_not_stream() -> Outcome {
+    let held = Held::start("apart", &["--replicas", "1"])?;
+    held.execute("primary", MAKE).await?;
+    held.shows("replica-1", NOTES, 0).await?;
+    held.tell("cut replica-1")?;
+    held.execute("primary", ADD).await?;
+    held.tell("kill primary")?;
+    held.tell("heal replica-1")?;
+    held.tell("promote replica-1")?;
+    held.tell("start primary --no-rewind")?;
+    held.shows("primary", NOTES, 1).await?;
+    held.execute("replica-1", "insert into notes values (2), (3)")
+        .await?;
+    let standing = held.standing("primary")?;
+    assert_eq!(
+        (&standing["role"], &standing["streaming"]),
+        (&"replica".into(), &false.into())
+    );
+    assert_eq!(
+        held.count("primary", NOTES).await?,
+        1,
+        "it has what nobody else has"
+    );
+    held.tell("kill primary")?;
+    held.tell("start primary")?;
+    held.shows("primary", NOTES, 2).await?;
+    held.tell("kill primary")?;
+    assert!(
+        held.refused("start primary --no-rewind")?
+            .contains("lost no role")
+    );
+    held.end().await
+}
+
+#[tokio::test]
 async fn a_replica_that_has_more_than_the_new_primary_is_rewound() -> Outcome {
     let held = Held::start("more", &["--replicas", "2"])?;
     held.execute("primary", MAKE).await?;
