@@ -64,7 +64,7 @@ Output:
   The first line is the verdict, what is wrong, and figures behind a |; a line for each node follows.
   Lag is "at most" what is proved, or "at least" what a replica has not replayed for.
 
-Verdicts, the worst of all nodes counts:
+Verdicts, the worst of all nodes counts, but for --min-replicas:
   CRITICAL  a node is down or does not answer; it has another history, another cluster's data, or
             accepts writes beside the primary; nobody accepts writes; a replica is behind --crit
   UNKNOWN   a node answers but refuses the login, the database or TLS; lag cannot be told

@@ -206,7 +206,8 @@ fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
 
 fn at_least(node: &Facts, least: Duration) -> String {
     let clocks = match node.by_commits {
-        Some(age) if age > least => format!(", about {} by commit timestamps", short(age)),
+        // What it lacks was committed after that.
+        Some(age) if age > least => format!(", at most {} by commit timestamps", short_most(age)),
         _ => String::new(),
     };
     format!("at least {} behind{clocks}", short(least))
@@ -278,17 +279,35 @@ pub(crate) fn cluster(nodes: &[Facts], scene: &Scene, limits: &Limits) -> Option
         };
         return Some(judgement.settled_if(scene.is_without_primary()));
     }
-    let serving = nodes
+    let serving = serving(nodes);
+    let least = limits.min_replicas.filter(|least| serving < *least)?;
+    Some(settled(
+        Verdict::Critical,
+        format!("{serving} of at least {least} replicas in rotation"),
+    ))
+}
+
+fn serving(nodes: &[Facts]) -> usize {
+    nodes
         .iter()
-        .filter(|node| node.takes_reads() && !node.is_primary);
-    let serving = serving.count();
-    (serving < limits.min_replicas).then(|| {
-        let reason = format!(
-            "{serving} of at least {} replicas in rotation",
-            limits.min_replicas
-        );
-        settled(Verdict::Critical, reason)
-    })
+        .filter(|node| node.takes_reads() && !node.is_primary)
+        .count()
+}
+
+/// Whether as many replicas take reads as somebody has said to be enough.
+pub(crate) fn has_enough(nodes: &[Facts], limits: &Limits) -> bool {
+    let least = limits.min_replicas.filter(|least| *least > 0);
+    least.is_some_and(|least| serving(nodes) >= least)
+}
+
+/// What a node's verdict counts for in that of the cluster.
+pub(crate) fn weight(node: &Facts, verdict: Verdict, has_enough: bool) -> Verdict {
+    let is_replica = !node.is_primary && node.role != Some(Role::Primary);
+    if is_replica && has_enough {
+        verdict.min(Verdict::Warning)
+    } else {
+        verdict
+    }
 }
 
 /// A receiver that was just lost may be on its way back.

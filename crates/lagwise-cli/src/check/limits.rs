@@ -27,9 +27,10 @@ pub(crate) struct Limits {
     /// A replica that lacks more of the log is critical.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) crit_bytes: Option<u64>,
-    /// Fewer replicas in rotation than this are critical, whatever each of them is by itself.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) min_replicas: usize,
+    /// Fewer replicas in rotation than this are critical; with as many, what is wrong with another
+    /// replica is a warning. Unset, each counts by itself.
+    #[arg(long, value_name = "N")]
+    pub(crate) min_replicas: Option<usize>,
 }
 
 impl Limits {
@@ -78,7 +79,7 @@ mod tests {
             crit: Duration::from_millis(crit),
             warn_bytes,
             crit_bytes,
-            min_replicas: 0,
+            min_replicas: None,
         };
         let refusal = |limits: Limits| limits.check().expect_err("it is refused").to_string();
         assert!(refusal(limits(10, 20, None, None)).contains("--warn is 10ms"));

@@ -29,6 +29,8 @@ pub(crate) struct Findings {
     pub(crate) nodes: Vec<(Facts, Judgement)>,
     /// Of the cluster as a whole.
     pub(crate) whole: Option<Judgement>,
+    /// Enough replicas take reads for what is wrong with others to be a warning.
+    pub(crate) has_enough: bool,
     pub(crate) took: Duration,
 }
 
@@ -173,6 +175,7 @@ impl<'a> Look<'a> {
             None => judge::cluster(&facts, &scene, self.limits),
             Some(_) => None,
         };
+        let has_enough = self.only.is_none() && judge::has_enough(&facts, self.limits);
         let judged = |facts: Facts| {
             let judgement = judge::node(&facts, &scene, self.limits);
             (facts, judgement)
@@ -182,6 +185,7 @@ impl<'a> Look<'a> {
             cluster: cluster.clone(),
             nodes: facts.into_iter().filter(wanted).map(judged).collect(),
             whole,
+            has_enough,
             took: now.since(self.began),
         }
     }
@@ -243,10 +247,12 @@ async fn ask(
 impl Findings {
     /// The worst there is.
     pub(crate) fn verdict(&self) -> Verdict {
-        let judgements = self.nodes.iter().map(|(_, judgement)| judgement);
-        judgements
-            .chain(&self.whole)
-            .map(|judgement| judgement.verdict)
+        let weight = |(facts, judgement): &(Facts, Judgement)| {
+            judge::weight(facts, judgement.verdict, self.has_enough)
+        };
+        let nodes = self.nodes.iter().map(weight);
+        nodes
+            .chain(self.whole.iter().map(|whole| whole.verdict))
             .max()
             .unwrap_or(Verdict::Unknown)
     }

@@ -121,8 +121,8 @@ fn figures(findings: &Findings, limits: &Limits) -> String {
     }
     if findings.whole.is_some() || findings.nodes.len() > 1 {
         let least = match limits.min_replicas {
-            0 => String::new(),
-            least => format!("{least}:"),
+            None | Some(0) => String::new(),
+            Some(least) => format!("{least}:"),
         };
         let serving = findings.cluster.in_rotation;
         write!(text, " 'in_rotation'={serving};;{least};0").ok();

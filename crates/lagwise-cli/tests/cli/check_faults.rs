@@ -21,6 +21,17 @@ async fn a_killed_replica_is_critical() -> Outcome {
     );
     assert_eq!(killed.node("r1")["cause"], "unreachable", "{}", killed.json);
     killed.node_is("r2", "ok", "at most ");
+
+    let enough = check(&cluster, &[&LIMITS[..], &["--min-replicas", "1"]].concat()).await?;
+    enough.is(
+        1,
+        &[
+            "LAGWISE WARNING - r1 cannot be reached",
+            "'in_rotation'=1;;1:;0",
+        ],
+    );
+    let few = check(&cluster, &[&LIMITS[..], &["--min-replicas", "2"]].concat()).await?;
+    few.is(2, &["1 of at least 2 replicas in rotation"]);
     Ok(cluster.shutdown().await?)
 }
 

@@ -12,7 +12,7 @@ fn limits() -> Limits {
         crit: Duration::from_secs(5),
         warn_bytes: None,
         crit_bytes: None,
-        min_replicas: 0,
+        min_replicas: None,
     }
 }
 
@@ -249,7 +249,7 @@ fn commit_timestamps_decide_only_what_is_late_and_not_yet_proved() {
         "it may have been idle for an hour"
     );
     let judged = node(&with(secs(2), None), &scene(), &limits());
-    let expected = "at least 2.00s behind, about 1h 0m by commit timestamps";
+    let expected = "at least 2.00s behind, at most 1h 0m by commit timestamps";
     assert_eq!(judged.reason, expected);
 }
 
@@ -300,7 +300,7 @@ fn without_a_primary_no_lag_is_known_and_the_cluster_is_critical() {
 #[test]
 fn too_few_replicas_in_rotation_are_critical() {
     let limits = |min_replicas| Limits {
-        min_replicas,
+        min_replicas: Some(min_replicas),
         ..limits()
     };
     let nodes = [
@@ -319,6 +319,40 @@ fn too_few_replicas_in_rotation_are_critical() {
     let few = cluster(&nodes, &scene(), &limits(2)).expect("something is wrong");
     assert_eq!(few.verdict, Verdict::Critical);
     assert_eq!(few.reason, "1 of at least 2 replicas in rotation");
+}
+
+#[test]
+fn with_enough_replicas_in_rotation_another_that_is_bad_is_a_warning() {
+    let limits = |min_replicas| Limits {
+        min_replicas,
+        ..limits()
+    };
+    let nodes = [well(), out("lagging")];
+    let bad = [Verdict::Unknown, Verdict::Critical];
+    for (least, softened) in [
+        (None, false),
+        (Some(0), false),
+        (Some(1), true),
+        (Some(2), false),
+    ] {
+        let enough = has_enough(&nodes, &limits(least));
+        for verdict in bad {
+            let expected = if softened { Verdict::Warning } else { verdict };
+            assert_eq!(weight(&nodes[1], verdict, enough), expected, "{least:?}");
+        }
+        assert_eq!(weight(&nodes[0], Verdict::Ok, enough), Verdict::Ok);
+    }
+    let rival = Facts {
+        role: Some(Role::Primary),
+        ..well()
+    };
+    let primary = Facts {
+        is_primary: true,
+        ..rival.clone()
+    };
+    for node in [rival, primary] {
+        assert_eq!(weight(&node, Verdict::Critical, true), Verdict::Critical);
+    }
 }
 
 fn spans() -> impl Strategy<Value = Option<Duration>> {
