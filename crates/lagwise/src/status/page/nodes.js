@@ -111,7 +111,7 @@ function showNode(card, node, cluster) {
   const at = node.is_primary ? primary : node.membership;
   card.root.dataset.standing = at;
   const role = node.balanced ? 'behind a balancer' : node.role ?? 'role unknown';
-  say(card.role, [role === node.name ? null : role, node.zone].filter(Boolean).join(' · '));
+  say(card.role, [node.name.includes(role) ? null : role, node.zone].filter(Boolean).join(' · '));
   const membership = node.cause ? `${words(node.membership)}: ${words(node.cause)}` : words(node.membership);
   const badge = { primary: 'takes writes', primary_lost: 'lost' }[at] ?? membership;
   say(card.badge, `${marks[at]} ${badge}`);
@@ -135,8 +135,8 @@ function describeStanding(node, cluster) {
     return lost === null ? `on timeline ${cluster.timeline}` : `has not answered for ${time(lost)}`;
   }
   const age = node.since_seconds < 1 ? 'just now' : `for ${time(Math.floor(node.since_seconds))}`;
-  const since = `since ${clock(store.heard - node.since_seconds)}, ${age}`;
-  return node.cause ? `${reasons[node.cause] ?? words(node.cause)}, ${since}` : since;
+  if (node.cause) return `${reasons[node.cause] ?? words(node.cause)}, ${age}`;
+  return `since ${clock(store.heard - node.since_seconds)}, ${age}`;
 }
 
 function details(node) {
