@@ -39,8 +39,6 @@ mod workload;
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    nodes: NodeArgs,
     /// The database to look at, on the same server; that of the primary's address if not given.
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
@@ -64,6 +62,8 @@ pub(crate) struct Arguments {
     /// How long the server may take for each answer.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     timeout: Duration,
+    #[command(flatten)]
+    nodes: NodeArgs,
 }
 
 const AFTER_HELP: &str = r#"Examples:

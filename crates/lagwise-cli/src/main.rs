@@ -29,13 +29,28 @@ mod trouble;
 mod vitals;
 mod watch;
 
-/// Routes sqlx traffic over a PostgreSQL primary and its replicas.
+/// Checks, watches and explains a PostgreSQL primary and its replicas, by the verdicts of the router
+/// that reads from them.
 #[derive(Debug, Parser)]
-#[command(name = "lagwise", version)]
+#[command(name = "lagwise", version, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = r#"Examples:
+  lagwise sandbox                                  a cluster to try the others on
+  eval "$(lagwise sandbox env)"                    in another terminal: where its nodes are
+  lagwise watch                                    every node, as it changes
+  lagwise check --warn 500ms --crit 2s             one verdict, for a monitoring system
+  lagwise serve                                    metrics, health checks, a page
+  lagwise doctor                                   what is set up badly, and what mends it
+  lagwise assess                                   what replicas would take off the primary
+  lagwise explain "select nextval('s')"            where a statement may run, and why
+
+Nodes are named by flags, by LAGWISE_PRIMARY and LAGWISE_REPLICAS, by LAGWISE_URL with several hosts, or
+by a file that the service reads as well: --config FILE, or LAGWISE_CONFIG. `lagwise COMMAND --help` has
+examples and exit codes of each."#;
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -155,6 +155,8 @@ pub type PgSession = Session<sqlx::Postgres>;
 mod guides {
     #[doc = include_str!("../../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../../docs/command-line.md")]
+    mod command_line {}
     #[cfg(feature = "config")]
     #[doc = include_str!("../../../docs/configuration.md")]
     mod configuration {}
