@@ -7,10 +7,10 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::http::{Request, Response, StatusCode};
 use lagwise::status::{self, Cluster};
+use lagwise_tests::Outcome;
 use lagwise_tests::cluster::{PATIENCE, bare, router, settle, start, with_router};
 use lagwise_tests::observe::until;
 use lagwise_tests::workload::LANES;
-use lagwise_tests::{Outcome, fail};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -68,12 +68,13 @@ impl Stream {
     /// The first event that is as wanted.
     async fn find(&mut self, wanted: impl Fn(&str, &Value) -> bool) -> Outcome<Value> {
         let finds = async {
-            while let Some((name, data)) = self.next().await? {
+            loop {
+                let next = self.next().await?;
+                let (name, data) = next.ok_or("the stream has ended before")?;
                 if wanted(&name, &data) {
                     return Ok(data);
                 }
             }
-            fail("the stream has ended before")
         };
         tokio::time::timeout(PATIENCE, finds).await?
     }
