@@ -49,21 +49,22 @@ const AFTER_HELP: &str = r#"Examples:
   curl -s 'http://127.0.0.1:9187/node/replica-1?max_lag=2s'
 
 Addresses:
-  /                        a page with live charts of lag, membership and events
-  /metrics                 for Prometheus; as OpenMetrics if that is accepted
-  /healthz                 200 while this monitor looks at the nodes, however they are
-  /cluster                 everything that is known, as JSON
-  /events                  server-sent events: what is known every second, and each change
-  /history                 the last ten minutes, as JSON
-  /node/NAME               200 if reads may go there: a replica in rotation, or the primary while it
-                           answers; else 503
-  /node/NAME?role=replica  200 for a replica in rotation alone
-  /node/NAME?role=primary  200 for the primary alone, while it answers
-  /node/NAME?max_lag=2s    200 if reads may go there, and it is proved to be within 2s of the primary
-  /primary                 200 with the name of the primary, while there is one that answers; else 503
-  /primary/NAME            the same as /node/NAME?role=primary
+  /                 a page with live charts of lag, membership and events
+  /metrics          for Prometheus; as OpenMetrics if that is accepted
+  /healthz          200 while this monitor looks at the nodes, however they are
+  /cluster          everything that is known, as JSON
+  /events           server-sent events: all of it every second, and each change
+  /history          the last ten minutes, as JSON
+  /node/NAME        200 if reads may go there: a replica in rotation, or the
+                    primary while it answers; else 503
+    ?role=replica   200 for a replica in rotation alone
+    ?role=primary   200 for the primary alone, while it answers
+    ?max_lag=2s     200 only if it is also proved to be within 2s of the primary
+  /primary          200 with the primary's name while it answers; else 503
+  /primary/NAME     the same as /node/NAME?role=primary
 
-  A health check may be sent as GET, HEAD or OPTIONS. A name that is no node's is answered with 404.
+  A check may be sent as GET, HEAD or OPTIONS. A name that no node has is
+  answered with 404.
 
 Ends on Ctrl-C and on SIGTERM.
 

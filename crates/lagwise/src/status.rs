@@ -43,7 +43,7 @@ use crate::router::Router;
 /// Streams of events end when the router is closed; a graceful shutdown of the server waits for
 /// them, so close the router first. At most 64 streams are served at a time. The samples are kept by a
 /// task of the router, which ends with it or with the last clone of what is returned here. It fits into
-/// an application of any state.
+/// an application of any state, under a prefix that does not end with a slash.
 pub fn router<DB, S>(db: Router<DB>) -> axum::Router<S>
 where
     DB: Backend,

@@ -65,10 +65,14 @@ impl Stream {
         }
     }
 
-    /// The first event that is as wanted.
+    /// The first event that is as wanted, within the time that anything may take.
     async fn find(&mut self, wanted: impl Fn(&str, &Value) -> bool) -> Outcome<Value> {
+        tokio::time::timeout(PATIENCE, self.look_for(wanted)).await?
+    }
+
+    async fn look_for(&mut self, wanted: impl Fn(&str, &Value) -> bool) -> Outcome<Value> {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.next()).await??;
+            let next = self.next().await?;
             let (name, data) = next.ok_or("the stream has ended before")?;
             if wanted(&name, &data) {
                 return Ok(data);
