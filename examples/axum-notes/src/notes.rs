@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use lagwise::{PgRouter, PgSession, ReadOptions, Route};
-use sqlx::{Acquire as _, Row as _};
+use lagwise::{PgRouter, PgSession, ReadConnection, ReadOptions, Route};
+use sqlx::{Acquire as _, Postgres, Row as _};
 use tokio::time::timeout;
 
 /// A note as it is kept.
@@ -17,8 +17,9 @@ pub(crate) struct Note {
     pub(crate) body: String,
 }
 
-/// How long one node may take over a read. The monitor takes out a node that has fallen silent after
-/// less than that, so that the next attempt goes elsewhere; and no wait for a connection is cut short.
+/// How long one node may take over a read, once there is a connection: how long to look for one, the router
+/// knows. The monitor takes out a node that has fallen silent after less than that, so that the next
+/// attempt goes elsewhere.
 const ATTEMPT: Duration = Duration::from_millis(1100);
 
 /// One of them after a read failed on its node, and then the primary, which is the last resort.
@@ -55,22 +56,20 @@ pub(crate) async fn read(
     id: i64,
 ) -> Result<(Option<Note>, Route), lagwise::Error> {
     for _ in 1..ATTEMPTS {
-        match timeout(ATTEMPT, find(session, ReadOptions::new(), id)).await {
-            Ok(Err(error)) if !is_verdict(&error) => {}
-            Ok(verdict) => return verdict,
-            // Its connection went with the attempt.
-            Err(_) => {}
+        let node = session.read().await?;
+        // Its connection goes with an attempt that is cut.
+        if let Ok(Ok(found)) = timeout(ATTEMPT, find(node, id)).await {
+            return Ok(found);
         }
     }
-    find(session, ReadOptions::primary(), id).await
+    let primary = session.read_with(ReadOptions::primary()).await?;
+    Ok(find(primary, id).await?)
 }
 
 async fn find(
-    session: &PgSession,
-    options: ReadOptions,
+    mut node: ReadConnection<Postgres>,
     id: i64,
-) -> Result<(Option<Note>, Route), lagwise::Error> {
-    let mut node = session.read_with(options).await?;
+) -> Result<(Option<Note>, Route), sqlx::Error> {
     let route = node.route().clone();
     let found = sqlx::query("select version, body from notes where id = $1")
         .bind(id)
@@ -88,13 +87,6 @@ async fn find(
         })
     });
     Ok((note.transpose()?, route))
-}
-
-/// Whether the router has decided, so that asking again would be to ignore it; or has tried the primary
-/// after all else.
-fn is_verdict(error: &lagwise::Error) -> bool {
-    let in_vain = matches!(error.as_sqlx(), Some(sqlx::Error::PoolTimedOut));
-    in_vain || error.is_unavailable() || error.is_closed() || error.is_config()
 }
 
 /// Whether the table is there, as the primary has it.

@@ -6,7 +6,7 @@ use lagwise::{Budget, Cause, Error, Fallback, PgRouter, PgSession, ReadOptions};
 use lagwise_testkit::Cluster;
 use lagwise_tests::Outcome;
 use lagwise_tests::cluster::{PATIENCE, number, settle};
-use lagwise_tests::observe::{ejected, readmitted, until};
+use lagwise_tests::observe::{ejected, readmitted, snapshot_where, until};
 use lagwise_tests::statements::{calm, drained, is_read, place, settled, with_places};
 use sqlx::{AssertSqlSafe, Executor as _};
 
@@ -171,5 +171,28 @@ async fn a_read_that_waits_leaves_time_for_its_fallback() -> Outcome {
         "p",
         "the primary had half of the time"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_deadline_passes_for_want_of_a_primary_says_that_there_is_none() -> Outcome {
+    let (cluster, router) = with_places(1, "").await?;
+    router.drain("r1")?;
+    cluster.primary().kill().await?;
+    snapshot_where(&router, "the primary is lost", |snapshot| {
+        snapshot.primary_lost.is_some()
+    })
+    .await?;
+    let reads = (20..40).map(|millis| {
+        let router = router.clone();
+        // Both the wait for a primary and the read end by then.
+        let options = ReadOptions::new().deadline(Duration::from_millis(millis * 5));
+        async move { router.read_with(options).await.map(drop) }
+    });
+    let reads = tokio::task::JoinSet::from_iter(reads).join_all().await;
+    for read in reads {
+        let error = read.expect_err("nobody serves it");
+        assert!(error.is_unavailable() && !error.is_timed_out(), "{error}");
+    }
     Ok(())
 }

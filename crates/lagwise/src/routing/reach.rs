@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
 
 use super::confirm::{Confirmed, Doubt, confirm, vouch};
-use super::deadline::{passed, time_out, timed_out};
+use super::deadline::{passed, timed_out};
 use super::decide::Decision;
 use super::dry::Foreseen;
 use super::read::Search;
@@ -238,7 +238,7 @@ impl<DB: Backend> Search<'_, DB> {
         };
         match self.shared().purse.spend(until).await {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) if clock::now() >= self.deadline() => Err(time_out()),
+            Err(_) if clock::now() >= self.deadline() => Err(self.too_late()),
             Err(_) => Err(Error::overloaded()),
         }
     }
@@ -283,7 +283,7 @@ impl<DB: Backend> Search<'_, DB> {
             () = tokio::time::sleep(shared.policy().acquire_patience), if elsewhere => {
                 return Err(Error::no_primary());
             }
-            () = passed(self.deadline()) => return Err(time_out()),
+            () = passed(self.deadline()) => return Err(self.too_late()),
         };
         self.add_wait(waited);
         // Where another timeline has begun meanwhile, it is not known whose the connection is.

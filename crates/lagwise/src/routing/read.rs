@@ -158,7 +158,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             let snapshot = self.shared.published.load();
             let now = clock::now();
             if now >= self.deadline {
-                return Err(time_out());
+                return Err(self.too_late());
             }
             let floor = self.floor(&snapshot);
             let (candidate, reason) = match self.decide(&snapshot, floor, now) {
@@ -256,6 +256,18 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Goes on without a node.
     pub(super) fn exclude(&mut self, node: NodeId) {
         self.failed.push(node);
+    }
+
+    /// The end of a read whose deadline has passed before it was sent. Where it waited for a primary,
+    /// that there is none says more.
+    pub(super) fn too_late(&self) -> Error {
+        let view = self.shared.published.load();
+        let is_there = view.primary.is_some() && view.primary_lost.is_none();
+        if self.primary_until.is_some() && !is_there {
+            Error::no_primary()
+        } else {
+            time_out()
+        }
     }
 
     /// Gives the place among those that wait to another.
