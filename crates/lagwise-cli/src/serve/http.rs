@@ -1,7 +1,9 @@
 //! Connections of clients, each with limits: nobody may hold up the others, or the end.
 //!
 //! A client has so long to send the head of a request, and so long to take what it was sent; the head
-//! may be so large, and there may be so many clients. What is answered is not this module's business.
+//! may be so large, and there may be so many clients. The fewer places are left, the less time the next
+//! one has: who sends nothing keeps nobody waiting who does. What is answered is not this module's
+//! business.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -29,7 +31,8 @@ pub(super) async fn serve(listener: TcpListener, app: Router, end: impl Future<O
         tokio::select! {
             () = &mut end => break,
             (stream, place) = accept(&listener, &places) => {
-                let connection = graceful.watch(connection(stream, app.clone()));
+                let patience = patience(places.available_permits());
+                let connection = graceful.watch(connection(stream, app.clone(), patience));
                 clients.spawn(async move {
                     // Clients that break off, or send what is no request, are nobody's concern.
                     connection.await.ok();
@@ -61,14 +64,21 @@ async fn accept(
 type Connection =
     http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, TowerToHyperService<Router>>;
 
-fn connection(stream: TcpStream, app: Router) -> Connection {
+/// How long the head of a request may take, while so many more clients could come.
+fn patience(left: usize) -> Duration {
+    let left = u32::try_from(left).unwrap_or(u32::MAX);
+    let all = u32::try_from(MOST_CLIENTS).unwrap_or(u32::MAX);
+    (ASKS * left / all).max(ASKS_AT_LEAST)
+}
+
+fn connection(stream: TcpStream, app: Router, patience: Duration) -> Connection {
     // Small answers are not held back.
     stream.set_nodelay(true).ok();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(TAKES));
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(ASKS)
+        .header_read_timeout(patience)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(
             TokioIo::new(Box::pin(stream)),
@@ -80,6 +90,9 @@ const MOST_CLIENTS: usize = 256;
 
 /// How long the head of a request may take, also the next one of a connection that is kept.
 const ASKS: Duration = Duration::from_secs(10);
+
+/// What a client has also where there are as many as may be: more than a round trip.
+const ASKS_AT_LEAST: Duration = Duration::from_millis(250);
 
 /// How long a client may take nothing of what is sent to it.
 const TAKES: Duration = Duration::from_secs(20);

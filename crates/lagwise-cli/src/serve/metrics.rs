@@ -73,15 +73,10 @@ impl Figures {
             text.add(family, figures);
         }
         let memberships = nodes.iter().map(|node| {
-            let (membership, cause) = match node.is_primary {
-                // Of it, a membership would say only that it is no replica.
-                true => ("primary", ""),
-                false => (node.membership, node.cause.unwrap_or_default()),
-            };
             let labels = vec![
                 ("node", &*node.name),
-                ("membership", membership),
-                ("cause", cause),
+                ("membership", node.membership),
+                ("cause", node.cause.unwrap_or_default()),
             ];
             (labels, 1.0)
         });

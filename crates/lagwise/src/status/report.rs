@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Instant, NodeView};
+use lagwise_core::{Cause, Instant, NodeView};
 use serde::Serialize;
 
 use crate::backend::Backend;
@@ -47,7 +47,7 @@ pub struct Node {
     pub role: Option<&'static str>,
     /// Whether it is the node that gets the writes.
     pub is_primary: bool,
-    /// `in_rotation`, `probation` or `ejected`. Of the primary it says nothing about writes.
+    /// `primary`, or of all others `in_rotation`, `probation` or `ejected`.
     pub membership: &'static str,
     /// Why it takes no reads.
     pub cause: Option<&'static str>,
@@ -131,12 +131,19 @@ impl Node {
         now: Instant,
     ) -> Self {
         let idle = u32::try_from(way.pool.num_idle()).unwrap_or(u32::MAX);
+        // Of the primary, all else would say only that it is no replica.
+        let matters = |cause: &Cause| !is_primary || *cause == Cause::Drained;
+        let cause = node.membership.cause().filter(matters);
         Self {
             name: Arc::clone(&node.spec.name),
             role: node.role.map(lagwise_core::Role::as_str),
             is_primary,
-            membership: node.membership.as_str(),
-            cause: node.membership.cause().map(lagwise_core::Cause::as_str),
+            membership: if is_primary {
+                "primary"
+            } else {
+                node.membership.as_str()
+            },
+            cause: cause.map(Cause::as_str),
             since_seconds: ago(now, node.membership.since()),
             lsn: node.lsn.map(|lsn| lsn.to_string()),
             bytes_behind: node.bytes_behind,

@@ -155,3 +155,23 @@ async fn clients_that_send_nothing_or_nonsense_hold_nobody_up() -> Outcome {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn more_silent_clients_than_there_are_places_keep_no_health_check_out() -> Outcome {
+    let cluster = Cluster::builder().start().await?;
+    let service = Service::of(&cluster).await?;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(&service.address).await?;
+        stream.write_all(b"GET /he").await?;
+        silent.push(stream);
+    }
+    let health = timeout(PATIENCE, service.get("/healthz")).await??;
+    assert_eq!(health.status, 200);
+    // Nobody had to wait until the first of them was cut off.
+    let mut nothing = [0];
+    let first = silent[0].try_read(&mut nothing);
+    let open = first.expect_err("it has sent nothing, and was told nothing");
+    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+    Ok(())
+}
