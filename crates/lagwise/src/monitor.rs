@@ -125,6 +125,7 @@ pub(crate) fn start<DB: Backend>(
         published: Arc::clone(published),
         announcer,
         activity: Arc::clone(&activity),
+        gauged: None,
     };
     for node in roster.iter() {
         driver.begin_to_ask(node);

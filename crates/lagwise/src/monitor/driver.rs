@@ -31,6 +31,8 @@ pub(crate) struct Driver<DB: Backend> {
     pub(super) published: Arc<Published<View<DB>>>,
     pub(super) announcer: Announcer,
     pub(super) activity: Arc<Activity>,
+    /// When the gauges were last set.
+    pub(super) gauged: Option<Instant>,
 }
 
 impl<DB: Backend> Driver<DB> {
@@ -188,17 +190,25 @@ impl<DB: Backend> Driver<DB> {
     /// subscribes to events hears only of later ones.
     fn publish(&mut self) {
         let now = clock::now();
-        self.announce(now);
+        let happened = self.announce(now);
         let snapshot = self.machine.snapshot(now);
-        observe::published(&snapshot, now);
+        // Each sets those of all nodes, and each node has an outcome of its own in every interval.
+        let interval = snapshot.policy.poll_interval;
+        if happened || self.gauged.is_none_or(|then| now.since(then) >= interval) {
+            observe::published(&snapshot, now);
+            self.gauged = Some(now);
+        }
         self.published.publish(View {
             snapshot: Arc::new(snapshot),
             roster: self.roster.clone(),
         });
     }
 
-    fn announce(&mut self, now: Instant) {
+    /// Whether anything has happened.
+    fn announce(&mut self, now: Instant) -> bool {
+        let mut any = false;
         while let Some(event) = self.machine.poll_event() {
+            any = true;
             let node = event.node().and_then(|node| self.roster.get(node));
             let node = node.map(|node| Arc::clone(node.name()));
             let happened = Happened {
@@ -209,6 +219,7 @@ impl<DB: Backend> Driver<DB> {
             observe::happened(&happened);
             self.announcer.announce(happened);
         }
+        any
     }
 }
 
