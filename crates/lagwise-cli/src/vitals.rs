@@ -39,6 +39,15 @@ pub(crate) struct Vitals {
     pub(crate) receiving: bool,
     /// What the receiver says of itself: `streaming`, or `waiting` and so on. To those who may see it.
     pub(crate) receiver_status: Option<String>,
+    /// The timeline that the receiver streams, or streamed to its end. To those who may see it.
+    #[serde(skip)]
+    pub(crate) received_timeline: Option<i32>,
+    /// Which timeline replay goes over to by itself: `latest`, unless somebody has said otherwise.
+    #[serde(skip)]
+    pub(crate) target_timeline: String,
+    /// Whether nothing that was received waits for replay; on a replica.
+    #[serde(skip)]
+    pub(crate) has_replayed_all: Option<bool>,
     /// How long ago the receiver last heard from its sender, by the server's clock. To those who may see it.
     pub(crate) heard_seconds_ago: Option<f64>,
     /// After which silence the receiver gives its sender up; it asks for a word after half of it. 0 for
@@ -73,6 +82,15 @@ pub(crate) struct Sender {
 }
 
 impl Vitals {
+    /// Whether a receiver that was told the end of its timeline has no way on to the primary's: replay
+    /// stands beyond where the two part. One that has yet to replay may find the way.
+    pub(crate) fn cannot_follow(&self, timeline: Option<u32>) -> bool {
+        let older = self.received_timeline.zip(timeline);
+        let older = older.is_some_and(|(received, timeline)| i64::from(received) < timeline.into());
+        let runs = self.replay_pause.as_deref() == Some("not paused");
+        older && runs && self.target_timeline == "latest" && self.has_replayed_all == Some(true)
+    }
+
     /// Who streams from here; none to those who may not see it.
     pub(crate) fn streams(&self) -> Vec<Sender> {
         let text = self.streams.as_deref().unwrap_or("[]");
@@ -95,6 +113,9 @@ const QUESTION: &str = "\
       CASE WHEN r THEN (SELECT sum(conflicts)::int8 FROM pg_stat_database) END AS conflicts, \
       EXISTS (SELECT FROM pg_stat_wal_receiver) AS receiving, \
       (SELECT status FROM pg_stat_wal_receiver) AS receiver_status, \
+      (SELECT received_tli FROM pg_stat_wal_receiver) AS received_timeline, \
+      current_setting('recovery_target_timeline') AS target_timeline, \
+      CASE WHEN r THEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() END AS has_replayed_all, \
       (SELECT extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 \
         FROM pg_stat_wal_receiver) AS heard_seconds_ago, \
       extract(epoch FROM current_setting('wal_receiver_timeout')::interval)::float8 \

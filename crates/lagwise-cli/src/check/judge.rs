@@ -141,6 +141,13 @@ fn replica(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
         }
         _ => {}
     }
+    if let (Stream::Parted(timeline), true) = (&node.stream, node.stream_for >= CONFIRMED) {
+        let reason = format!(
+            "has diverged: its stream is cut (the receiver is waiting) at the end of timeline \
+             {timeline}, which the primary has left: it must be rewound or rebuilt"
+        );
+        return settled(Verdict::Critical, reason);
+    }
     let lag = lag(node, scene, limits);
     let lag = Judgement {
         reason: format!("{}{}", lag.reason, surprise(node)),
@@ -254,6 +261,11 @@ fn stream(node: &Facts) -> Judgement {
             let reason = format!("its stream is cut: the receiver is {status}");
             settled(Verdict::Warning, reason).settled_if(confirmed)
         }
+        (Stream::Parted(_), _) => settled(
+            Verdict::Warning,
+            "its stream is cut: the receiver is waiting",
+        )
+        .pending(),
         (Stream::Silent(span), _) => {
             let reason = format!("its stream is cut: silent for {}", short(*span));
             settled(Verdict::Warning, reason)

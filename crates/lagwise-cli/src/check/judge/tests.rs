@@ -195,6 +195,20 @@ fn a_cut_stream_is_a_warning_once_it_is_sure() {
 }
 
 #[test]
+fn a_replica_that_cannot_follow_has_diverged_once_it_is_sure() {
+    let with = |millis| Facts {
+        stream: Stream::Parted(1),
+        stream_for: Duration::from_millis(millis),
+        ..well()
+    };
+    let reason = "at most 12ms behind, its stream is cut: the receiver is waiting";
+    is(&with(0), Verdict::Warning, false, reason);
+    let reason = "has diverged: its stream is cut (the receiver is waiting) at the end of timeline 1, \
+                  which the primary has left: it must be rewound or rebuilt";
+    is(&with(900), Verdict::Critical, true, reason);
+}
+
+#[test]
 fn a_lag_is_what_both_of_its_bounds_say() {
     let with = |least, most| Facts {
         least,
