@@ -45,7 +45,7 @@ pub(crate) mod tests {
     use lagwise::config::Config;
 
     use super::*;
-    use crate::doctor::seen::{Seen, Settings, State};
+    use crate::doctor::seen::{Receiver, Seen, Settings, State};
 
     /// A server as it should be.
     pub(crate) fn well(in_recovery: bool) -> Seen {
@@ -69,7 +69,13 @@ pub(crate) mod tests {
                 system: 1,
                 sees_stats: true,
                 role: "app".to_owned(),
-                receiving: in_recovery,
+                receiver: Receiver {
+                    runs: in_recovery,
+                    status: in_recovery.then(|| "streaming".to_owned()),
+                    timeline: in_recovery.then_some(1),
+                    is_at_end: in_recovery,
+                },
+                timeline: (!in_recovery).then_some(1),
                 read_only: in_recovery,
                 ..State::default()
             },

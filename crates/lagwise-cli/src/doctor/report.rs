@@ -89,7 +89,7 @@ fn seen(found: &Found) -> String {
     } else {
         "primary"
     };
-    let stream = match (state.in_recovery, state.receiving) {
+    let stream = match (state.in_recovery, state.receiver.streams()) {
         (false, _) => "",
         (true, true) => ", streaming",
         (true, false) => ", not streaming",
@@ -137,7 +137,7 @@ pub(super) fn json(
 }
 
 /// All that findings may be about.
-const TOPICS: [&str; 29] = [
+const TOPICS: [&str; 30] = [
     "apply_delay",
     "balancer",
     "cascade",
@@ -145,6 +145,7 @@ const TOPICS: [&str; 29] = [
     "conflicts",
     "connections",
     "feedback",
+    "history",
     "hot_standby",
     "no_primary",
     "paused",
