@@ -24,6 +24,10 @@ pub(crate) struct Vitals {
     /// What the server calls itself; its receiver goes by that name at its sender, unless it is given
     /// another.
     pub(crate) cluster_name: String,
+    /// Which server it is: no two of one cluster have been started at the same microsecond.
+    #[sqlx(flatten)]
+    #[serde(skip)]
+    pub(crate) identity: Identity,
     /// The server's clock when it answered, in seconds since 1970.
     pub(crate) clock_seconds: f64,
     /// The timeline of its last checkpoint; that which it replays is seen at its next one.
@@ -72,6 +76,15 @@ pub(crate) struct Vitals {
     pub(crate) streams: Option<String>,
 }
 
+/// What tells a server from every other, by whatever address it is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+pub(crate) struct Identity {
+    /// That of its cluster.
+    pub(crate) system: i64,
+    /// When it was started, in microseconds since 1970.
+    pub(crate) started: i64,
+}
+
 /// A stream from a server to one of its standbys, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Sender {
@@ -103,6 +116,8 @@ const QUESTION: &str = "\
       r AS in_recovery, \
       current_setting('transaction_read_only') = 'on' AS read_only, \
       current_setting('cluster_name') AS cluster_name, \
+      (SELECT system_identifier FROM pg_control_system()) AS system, \
+      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started, \
       extract(epoch FROM clock_timestamp())::float8 AS clock_seconds, \
       (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint_timeline, \
       greatest((SELECT timeline_id FROM pg_control_checkpoint()), \

@@ -77,6 +77,10 @@ impl Judgement {
 
 /// What a node's facts amount to.
 pub(crate) fn node(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
+    if let Some(twin) = &node.twin {
+        let reason = format!("is the same server as {twin}: name each once");
+        return settled(Verdict::Unknown, reason);
+    }
     match node.role {
         None => silent(node),
         Some(_) if node.is_unreachable() => silent(node),
@@ -110,7 +114,8 @@ fn stranger(node: &Facts, scene: &Scene) -> Judgement {
         Some(primary) => settled(
             Verdict::Critical,
             format!("accepts writes, and so does {primary}: two primaries"),
-        ),
+        )
+        .settled_if(node.all_identified),
         None => settled(Verdict::Critical, "is no standby, and no primary yet").pending(),
     }
 }
@@ -302,7 +307,7 @@ pub(crate) fn cluster(nodes: &[Facts], scene: &Scene, limits: &Limits) -> Option
 fn serving(nodes: &[Facts]) -> usize {
     nodes
         .iter()
-        .filter(|node| node.takes_reads() && !node.is_primary)
+        .filter(|node| node.takes_reads() && !node.is_primary && node.twin.is_none())
         .count()
 }
 

@@ -202,9 +202,16 @@ impl<'a> Look<'a> {
         self.timeline = cluster.timeline;
         let nodes = cluster.nodes.iter().enumerate();
         let facts: Vec<Facts> = nodes
-            .map(|(place, node)| self.facts(place, node, now))
+            .map(|(place, node)| Facts {
+                twin: self.twin(place, cluster),
+                ..self.facts(place, node, now)
+            })
             .collect();
-        let scene = self.scene(cluster, &facts, now);
+        let twins = facts.iter().filter(|facts| facts.twin.is_some());
+        let counted_twice = twins.filter(|twin| twin.takes_reads() && !twin.is_primary);
+        let mut cluster = cluster.clone();
+        cluster.in_rotation = cluster.in_rotation.saturating_sub(counted_twice.count());
+        let scene = self.scene(&cluster, &facts, now);
         let whole = match self.only {
             None => judge::cluster(&facts, &scene, self.limits),
             Some(_) => None,
@@ -216,7 +223,7 @@ impl<'a> Look<'a> {
         };
         let wanted = |facts: &Facts| self.only.is_none_or(|only| *facts.name == *only);
         Findings {
-            cluster: cluster.clone(),
+            cluster,
             nodes: facts.into_iter().filter(wanted).map(judged).collect(),
             whole,
             has_enough,
@@ -224,11 +231,27 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// The node that stands for the same server: the primary, or the one that was given first.
+    fn twin(&self, place: usize, cluster: &Cluster) -> Option<Arc<str>> {
+        let own = cluster.nodes.get(place)?;
+        let identity = |place: usize| Some(self.heard.get(place)?.vitals.as_ref()?.identity);
+        let server = identity(place)?;
+        let others = cluster.nodes.iter().enumerate();
+        let mut twins = others.filter(|(other, node)| {
+            let stands_first = node.is_primary || (*other < place && !own.is_primary);
+            let is_one = !node.balanced && !own.balanced;
+            *other != place && stands_first && is_one && identity(*other) == Some(server)
+        });
+        twins.next().map(|(_, node)| Arc::clone(&node.name))
+    }
+
     fn facts(&self, place: usize, node: &status::Node, now: Instant) -> Facts {
         let mut facts = Facts::of(node, self.roles.get(place).copied().flatten());
         let Some(heard) = self.heard.get(place) else {
             return facts;
         };
+        let mut all = self.heard.iter();
+        facts.all_identified = all.all(|other| other.vitals.is_some() || other.trouble.is_some());
         facts.trouble.clone_from(&heard.trouble);
         facts.stream = heard.stream.clone();
         facts.stream_for = heard.stream_for(now);

@@ -86,6 +86,13 @@ impl Examined {
         self
     }
 
+    /// Which server it is, where its address leads to one: its cluster, and when it was started.
+    pub(crate) fn server(&self) -> Option<(i64, i64)> {
+        let found = self.found()?;
+        let state = &found.seen.state;
+        (found.between != Between::Balancer).then_some((state.system, state.started))
+    }
+
     /// What was found, if anything was.
     pub(crate) fn found(&self) -> Option<&Found> {
         self.outcome.as_ref().ok()

@@ -137,7 +137,7 @@ pub(super) fn json(
 }
 
 /// All that findings may be about.
-const TOPICS: [&str; 30] = [
+const TOPICS: [&str; 31] = [
     "apply_delay",
     "balancer",
     "cascade",
@@ -156,6 +156,7 @@ const TOPICS: [&str; 30] = [
     "refused",
     "rewind",
     "role",
+    "same_server",
     "slot",
     "smaller",
     "standby_delay",

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) release: String,
     pub(crate) in_recovery: bool,
     pub(crate) system: i64,
+    /// When it was started, in microseconds.
+    pub(crate) started: i64,
     pub(crate) read_only: bool,
     pub(crate) superuser: bool,
     /// Whether the statistics of others can be read.
@@ -60,6 +62,7 @@ const STATE: &str = "\
       current_setting('server_version') AS release, \
       r AS in_recovery, \
       (SELECT system_identifier FROM pg_control_system()) AS system, \
+      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started, \
       current_setting('transaction_read_only') = 'on' AS read_only, \
       current_setting('is_superuser') = 'on' AS superuser, \
       pg_has_role(current_user, 'pg_read_all_stats', 'usage') AS sees_stats, \

@@ -152,6 +152,35 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
     Ok(cluster.shutdown().await?)
 }
 
+#[tokio::test]
+async fn a_server_that_is_named_twice_is_no_second_one() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    let (primary, replica) = (cluster.primary().url(), cluster.replica(0).url());
+    let named = |nodes: &[&str]| {
+        let mut options = vec!["--primary".to_owned(), primary.clone()];
+        for node in nodes {
+            options.extend(["--replica".to_owned(), (*node).to_owned()]);
+        }
+        options.extend(LIMITS.map(ToOwned::to_owned));
+        options
+    };
+    let twice = check_with(&named(&[&format!("again={primary}")])).await?;
+    let reason = "again is the same server as primary: name each once";
+    twice.is(3, &["LAGWISE UNKNOWN - ", reason]);
+    assert!(!twice.first.contains("two primaries"), "{}", twice.first);
+
+    let (once, again) = (format!("r1={replica}"), format!("again={replica}"));
+    let mut options = named(&[&once, &again]);
+    let twice = check_with(&options).await?;
+    let reason = "again is the same server as r1: name each once";
+    twice.is(3, &["LAGWISE UNKNOWN - ", reason, "'in_rotation'=1;"]);
+    twice.node_is("r1", "ok", "at most ");
+    options.extend(["--min-replicas", "2"].map(ToOwned::to_owned));
+    let few = check_with(&options).await?;
+    few.is(2, &["1 of at least 2 replicas in rotation"]);
+    Ok(cluster.shutdown().await?)
+}
+
 const PASSWORD: &str = "s3cr3t-Pa55word";
 
 fn with_login(url: &str, user: &str, database: &str) -> String {

@@ -78,6 +78,14 @@ async fn two_primaries_another_cluster_and_other_roles_are_seen() -> Outcome {
     foreign.is(2, &expected);
     other.shutdown().await?;
 
+    let mut twice = vec!["--primary".to_owned(), cluster.primary().url()];
+    let again = format!("again={}", cluster.primary().url());
+    twice.extend(["--replica".to_owned(), again]);
+    let twice = doctor_with(&twice).await?;
+    twice.is(1, &["warning same_server again"]);
+    let same = "again and primary are the same server";
+    assert!(twice.text.out.contains(same), "{}", twice.text.out);
+
     let replica = |number: usize| vec!["--primary".to_owned(), cluster.replica(number).url()];
     let headless = doctor_with(&replica(0)).await?;
     headless.is(2, &["problem no_primary -", "note role primary"]);
