@@ -37,7 +37,8 @@ fn primaries(cluster: &Cluster) -> Vec<Finding> {
         [] if all_seen => findings.push(
             Finding::new(Severity::Problem, "no_primary", "all nodes are in recovery")
                 .because("no node accepts writes")
-                .mend("name the primary as well, or promote one: SELECT pg_promote();"),
+                .mend("name the primary as well, or promote one, there:")
+                .command("SELECT pg_promote();"),
         ),
         [] | [_] => {}
         several => {

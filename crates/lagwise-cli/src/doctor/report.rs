@@ -25,6 +25,9 @@ pub(super) fn text(findings: &[Finding], colored: bool) -> String {
         .ok();
         writeln!(text, "    why:  {}", finding.why).ok();
         writeln!(text, "    mend: {}", Printable(&finding.mend)).ok();
+        for command in &finding.commands {
+            writeln!(text, "        {}", Printable(command)).ok();
+        }
     }
     text
 }

@@ -44,7 +44,7 @@ fn idle_slot(slot: &Slot, found: &Found) -> Option<Finding> {
         let what = format!("the slot {name} has lost the log that it was to keep");
         let finding = Finding::new(Severity::Warning, "slot", what)
             .because("whoever used it cannot go on, and must be built anew: pg_basebackup");
-        return Some(finding.mend(drop));
+        return Some(finding.mend("drop it, there:").command(drop));
     }
     let held = u64::try_from(slot.held?).unwrap_or_default();
     let limit = found.seen.settings.amount(KEEP).unwrap_or(-1.0);
@@ -63,10 +63,8 @@ fn idle_slot(slot: &Slot, found: &Found) -> Option<Finding> {
     );
     let finding = Finding::new(severity, "slot", what)
         .because("the log is kept until its disk is full, and then the server stops");
-    Some(finding.mend(format!(
-        "start whoever uses it, or: {drop} and in any case ALTER SYSTEM SET {KEEP} = '10GB'; SELECT \
-         pg_reload_conf();"
-    )))
+    let finding = finding.mend("start whoever uses it, or drop it; and set a limit in any case:");
+    Some(finding.command(drop).setting(KEEP, "10GB"))
 }
 
 const KEEP: &str = "max_slot_wal_keep_size";
@@ -121,9 +119,9 @@ fn cut(found: &Found) -> Option<Finding> {
         let what = "it is fed from an archive and does not stream";
         let finding = Finding::new(Severity::Warning, "stream", what)
             .because("it is late by what is not archived yet, a segment or archive_timeout");
-        let mend =
-            "ALTER SYSTEM SET primary_conninfo = 'host=.. user=..'; SELECT pg_reload_conf();";
-        return Some(finding.mend(mend));
+        return Some(
+            finding.mend("set primary_conninfo to the address of the primary, and reload"),
+        );
     }
     let what = match &state.receiver.status {
         Some(status) => format!("its stream is broken: the receiver is {status}"),
@@ -156,7 +154,8 @@ fn unrewindable(found: &Found) -> Option<Finding> {
         let what = "wal_log_hints and data checksums are off";
         Finding::new(Severity::Note, "rewind", what)
             .because("pg_rewind refuses: after a failover this server must be copied anew")
-            .mend("ALTER SYSTEM SET wal_log_hints = on; and restart")
+            .mend("this and a restart, there:")
+            .command("ALTER SYSTEM SET wal_log_hints = on;")
     })
 }
 

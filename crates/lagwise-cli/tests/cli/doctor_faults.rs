@@ -5,7 +5,7 @@ use lagwise_testkit::{Cluster, Stop};
 use crate::Outcome;
 use crate::binary::{lagwise, run_aside};
 use crate::check::NO_RECEIVER;
-use crate::doctor::{Diagnosis, doctor, doctor_with};
+use crate::doctor::{Diagnosis, doctor, doctor_with, mend};
 use crate::wait::until;
 
 #[tokio::test]
@@ -90,7 +90,8 @@ async fn two_primaries_another_cluster_and_other_roles_are_seen() -> Outcome {
     let headless = doctor_with(&replica(0)).await?;
     headless.is(2, &["problem no_primary -", "note role primary"]);
 
-    cluster.replica(0).promote().await?;
+    mend(cluster.replica(0), headless.finding("no_primary")).await?;
+    until(cluster.replica(0), "select not pg_is_in_recovery()").await?;
     let split = doctor(&cluster, &[]).await?;
     split.is(2, &["problem two_primaries -", "note role r1"]);
     Ok(cluster.shutdown().await?)
@@ -125,6 +126,7 @@ async fn a_primary_that_allows_itself_more_pauses_its_replicas() -> Outcome {
     .await?;
     let smaller = doctor(&cluster, &[]).await?;
     smaller.is(2, &["problem smaller r1", "warning paused r1"]);
+    mend(cluster.replica(0), smaller.finding("smaller")).await?;
     Ok(cluster.shutdown().await?)
 }
 
