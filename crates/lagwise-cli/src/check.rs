@@ -193,7 +193,8 @@ impl Arguments {
 
     /// How long a server may take to answer.
     fn patience(&self) -> Duration {
-        (self.timeout / 4).min(LONGEST_PATIENCE)
+        let share = (self.timeout / 4).clamp(LEAST_PATIENCE, LONGEST_PATIENCE);
+        share.min(self.timeout.saturating_sub(FAREWELL))
     }
 
     fn tell(&self, findings: &Findings) -> Result<String, Failure> {
@@ -219,5 +220,31 @@ const LEAST_TIMEOUT: Duration = Duration::from_millis(500);
 /// What starting and ending the process may take of the timeout.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// A server that is well and busy may take as long to let one in, however short the check is to be.
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+
 /// A server that takes longer to answer is of no use to anybody.
 const LONGEST_PATIENCE: Duration = Duration::from_millis(2500);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_server_has_a_share_of_the_time_and_never_too_little_to_answer() {
+        for (timeout, patience) in [("500ms", 250), ("1s", 250), ("4s", 1000), ("1m", 2500)] {
+            let line = ["lagwise", "check", "--timeout", timeout];
+            let parsed = crate::Arguments::try_parse_from(line).expect("it can be meant");
+            let crate::Command::Check(check) = parsed.command else {
+                panic!("it is a check: {parsed:?}");
+            };
+            assert_eq!(
+                check.patience(),
+                Duration::from_millis(patience),
+                "{timeout}"
+            );
+        }
+    }
+}

@@ -184,7 +184,7 @@ fn replica(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
 /// The lag lies between the least and the most that is known; it is settled once both say the same.
 fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
     let Some(primary) = &scene.primary else {
-        return settled(Verdict::Unknown, "its lag is unknown without a primary")
+        return settled(Verdict::Unknown, "has an unknown lag without a primary")
             .settled_if(scene.is_without_primary());
     };
     let least = node.least.unwrap_or_default();

@@ -48,9 +48,9 @@ async fn a_primary_that_is_gone_is_critical() -> Outcome {
             "primary cannot be reached",
         ],
     );
-    gone.node_is("r1", "unknown", "its lag is unknown without a primary");
+    gone.node_is("r1", "unknown", "has an unknown lag without a primary");
     let alone = check(&cluster, &[&LIMITS[..], &["--node", "r1"]].concat()).await?;
-    alone.is(3, &["LAGWISE UNKNOWN - r1 its lag is unknown"]);
+    alone.is(3, &["LAGWISE UNKNOWN - r1 has an unknown lag"]);
     Ok(cluster.shutdown().await?)
 }
 
