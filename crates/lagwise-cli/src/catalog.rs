@@ -11,7 +11,7 @@ use lagwise_core::{Catalog, Overrides};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Postgres};
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::format::short;
 use crate::nodes::NodeArgs;
 
@@ -23,14 +23,9 @@ const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(5);
 /// The nodes of a connection string.
 pub(crate) fn named_by(url: &str) -> Result<Config, Failure> {
     let mut config = Config::new();
-    config.add_hosts(url).map_err(|error| {
-        let fault = error.to_string();
-        let fault = fault
-            .strip_prefix("the router cannot be built: ")
-            .unwrap_or(&fault);
-        Failure::Url {
-            fault: fault.to_owned(),
-        }
+    let named = config.add_hosts(url);
+    named.map_err(|error| Failure::Url {
+        fault: failure::faults(&error),
     })?;
     Ok(config)
 }

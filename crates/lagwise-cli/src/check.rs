@@ -10,7 +10,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use lagwise::PgRouter;
 
 use crate::console::Findings as Output;
@@ -100,9 +100,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// What a plugin does that was started wrongly, `lagwise check` of all: nobody reads its standard error.
 pub(crate) fn refuse(error: &clap::Error) -> Result<ExitCode, Failure> {
     let text = error.render().to_string();
-    let fault = text.lines().next().unwrap_or_default();
-    say(&report::unchecked(fault.trim_start_matches("error: ")))?;
+    // What is missing stands in lines below the first, up to an empty one.
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let fault = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    let fault = fault.trim_start_matches("error: ");
+    // What is no text is no format either.
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let said = match wants_json(arguments) {
+        true => report::unchecked_json(fault),
+        false => report::unchecked(fault),
+    };
+    say(&said)?;
     Ok(Verdict::Unknown.exit_code().into())
+}
+
+/// Whether a command line that cannot be meant asks for JSON nevertheless.
+fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
+    let arguments: Vec<String> = arguments.collect();
+    let pairs = arguments.windows(2);
+    let mut named = pairs
+        .filter(|pair| pair[0] == "--format")
+        .map(|pair| pair[1].as_str());
+    let mut joined = arguments
+        .iter()
+        .filter_map(|argument| argument.strip_prefix("--format="));
+    let is_json = |format: &str| Format::from_str(format, false) == Ok(Format::Json);
+    named.any(is_json) || joined.any(is_json)
 }
 
 fn say(text: &str) -> Result<(), Failure> {
@@ -170,7 +193,8 @@ impl Arguments {
 
     /// How long a server may take to answer.
     fn patience(&self) -> Duration {
-        (self.timeout / 4).min(LONGEST_PATIENCE)
+        let share = (self.timeout / 4).clamp(LEAST_PATIENCE, LONGEST_PATIENCE);
+        share.min(self.timeout.saturating_sub(FAREWELL))
     }
 
     fn tell(&self, findings: &Findings) -> Result<String, Failure> {
@@ -196,5 +220,31 @@ const LEAST_TIMEOUT: Duration = Duration::from_millis(500);
 /// What starting and ending the process may take of the timeout.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// A server that is well and busy may take as long to let one in, however short the check is to be.
+const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+
 /// A server that takes longer to answer is of no use to anybody.
 const LONGEST_PATIENCE: Duration = Duration::from_millis(2500);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_server_has_a_share_of_the_time_and_never_too_little_to_answer() {
+        for (timeout, patience) in [("500ms", 250), ("1s", 250), ("4s", 1000), ("1m", 2500)] {
+            let line = ["lagwise", "check", "--timeout", timeout];
+            let parsed = crate::Arguments::try_parse_from(line).expect("it can be meant");
+            let crate::Command::Check(check) = parsed.command else {
+                panic!("it is a check: {parsed:?}");
+            };
+            assert_eq!(
+                check.patience(),
+                Duration::from_millis(patience),
+                "{timeout}"
+            );
+        }
+    }
+}

@@ -27,6 +27,7 @@ mod clocks;
 mod cluster;
 mod examine;
 mod finding;
+mod history;
 mod identity;
 mod replay;
 mod report;
@@ -105,6 +106,7 @@ fn findings(cluster: &Cluster) -> Vec<Finding> {
     let rules = [
         access::findings,
         identity::findings,
+        history::findings,
         stream::findings,
         replay::findings,
         writes::findings,
@@ -116,6 +118,10 @@ fn findings(cluster: &Cluster) -> Vec<Finding> {
     findings
 }
 
+async fn stand(place: usize, examined: Examined, patience: Duration) -> (usize, Examined) {
+    (place, examined.stand(patience).await)
+}
+
 impl Arguments {
     /// Looks at all nodes at once.
     async fn look(&self, nodes: &Nodes) -> Result<Cluster, Failure> {
@@ -125,8 +131,15 @@ impl Arguments {
             let patience = self.timeout;
             looks.spawn(async move { (place, Examined::of(node, patience).await) });
         }
+        let looks = async {
+            let mut stands = JoinSet::new();
+            for (place, examined) in looks.join_all().await {
+                stands.spawn(stand(place, examined, self.timeout));
+            }
+            stands.join_all().await
+        };
         let mut examined = tokio::select! {
-            examined = looks.join_all() => examined,
+            examined = looks => examined,
             () = interrupt.come() => return Err(Failure::Interrupted),
         };
         examined.sort_by_key(|(place, _)| *place);

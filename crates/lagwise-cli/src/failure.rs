@@ -42,7 +42,7 @@ pub(crate) enum Failure {
     )]
     NoNodes,
     /// What is said of the nodes cannot be meant.
-    #[error("{0}")]
+    #[error("{}", faults(.0))]
     Nodes(#[source] lagwise::Error),
     /// A limit, or a node, that cannot be meant.
     #[error("{}", Printable(.fault))]
@@ -135,6 +135,13 @@ impl Failure {
             | Self::Unanswered(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// What is wrong with nodes or settings: nobody here has asked for a router.
+pub(crate) fn faults(error: &lagwise::Error) -> String {
+    let text = error.to_string();
+    let faults = text.strip_prefix("the router cannot be built: ");
+    faults.unwrap_or(&text).to_owned()
 }
 
 /// A message and the end of a log, which others wrote.

@@ -24,6 +24,10 @@ pub(crate) struct Vitals {
     /// What the server calls itself; its receiver goes by that name at its sender, unless it is given
     /// another.
     pub(crate) cluster_name: String,
+    /// Which server it is: no two of one cluster have been started at the same microsecond.
+    #[sqlx(flatten)]
+    #[serde(skip)]
+    pub(crate) identity: Identity,
     /// The server's clock when it answered, in seconds since 1970.
     pub(crate) clock_seconds: f64,
     /// The timeline of its last checkpoint; that which it replays is seen at its next one.
@@ -39,6 +43,15 @@ pub(crate) struct Vitals {
     pub(crate) receiving: bool,
     /// What the receiver says of itself: `streaming`, or `waiting` and so on. To those who may see it.
     pub(crate) receiver_status: Option<String>,
+    /// The timeline that the receiver streams, or streamed to its end. To those who may see it.
+    #[serde(skip)]
+    pub(crate) received_timeline: Option<i32>,
+    /// Which timeline replay goes over to by itself: `latest`, unless somebody has said otherwise.
+    #[serde(skip)]
+    pub(crate) target_timeline: String,
+    /// Whether nothing that was received waits for replay; on a replica.
+    #[serde(skip)]
+    pub(crate) has_replayed_all: Option<bool>,
     /// How long ago the receiver last heard from its sender, by the server's clock. To those who may see it.
     pub(crate) heard_seconds_ago: Option<f64>,
     /// After which silence the receiver gives its sender up; it asks for a word after half of it. 0 for
@@ -63,6 +76,15 @@ pub(crate) struct Vitals {
     pub(crate) streams: Option<String>,
 }
 
+/// What tells a server from every other, by whatever address it is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+pub(crate) struct Identity {
+    /// That of its cluster.
+    pub(crate) system: i64,
+    /// When it was started, in microseconds since 1970.
+    pub(crate) started: i64,
+}
+
 /// A stream from a server to one of its standbys, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Sender {
@@ -73,6 +95,15 @@ pub(crate) struct Sender {
 }
 
 impl Vitals {
+    /// Whether a receiver that was told the end of its timeline has no way on to the primary's: replay
+    /// stands beyond where the two part. One that has yet to replay may find the way.
+    pub(crate) fn cannot_follow(&self, timeline: Option<u32>) -> bool {
+        let older = self.received_timeline.zip(timeline);
+        let older = older.is_some_and(|(received, timeline)| i64::from(received) < timeline.into());
+        let runs = self.replay_pause.as_deref() == Some("not paused");
+        older && runs && self.target_timeline == "latest" && self.has_replayed_all == Some(true)
+    }
+
     /// Who streams from here; none to those who may not see it.
     pub(crate) fn streams(&self) -> Vec<Sender> {
         let text = self.streams.as_deref().unwrap_or("[]");
@@ -85,6 +116,8 @@ const QUESTION: &str = "\
       r AS in_recovery, \
       current_setting('transaction_read_only') = 'on' AS read_only, \
       current_setting('cluster_name') AS cluster_name, \
+      (SELECT system_identifier FROM pg_control_system()) AS system, \
+      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started, \
       extract(epoch FROM clock_timestamp())::float8 AS clock_seconds, \
       (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint_timeline, \
       greatest((SELECT timeline_id FROM pg_control_checkpoint()), \
@@ -95,6 +128,9 @@ const QUESTION: &str = "\
       CASE WHEN r THEN (SELECT sum(conflicts)::int8 FROM pg_stat_database) END AS conflicts, \
       EXISTS (SELECT FROM pg_stat_wal_receiver) AS receiving, \
       (SELECT status FROM pg_stat_wal_receiver) AS receiver_status, \
+      (SELECT received_tli FROM pg_stat_wal_receiver) AS received_timeline, \
+      current_setting('recovery_target_timeline') AS target_timeline, \
+      CASE WHEN r THEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() END AS has_replayed_all, \
       (SELECT extract(epoch FROM clock_timestamp() - last_msg_receipt_time)::float8 \
         FROM pg_stat_wal_receiver) AS heard_seconds_ago, \
       extract(epoch FROM current_setting('wal_receiver_timeout')::interval)::float8 \

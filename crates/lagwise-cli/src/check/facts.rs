@@ -69,6 +69,10 @@ pub(crate) struct Facts {
     pub(crate) paused: bool,
     /// Whether it accepts no writes although it is no standby.
     pub(crate) read_only: bool,
+    /// The node that is the same server under another name, and counts in its stead.
+    pub(crate) twin: Option<Arc<str>>,
+    /// Whether every node has said which server it is, or why it does not.
+    pub(crate) all_identified: bool,
     /// Why it did not answer when it was last asked on a connection of its own.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -98,6 +102,8 @@ impl Facts {
             stream_for: Duration::ZERO,
             paused: node.cause == Some("paused"),
             read_only: false,
+            twin: None,
+            all_identified: false,
             trouble: None,
         }
     }

@@ -77,6 +77,10 @@ impl Judgement {
 
 /// What a node's facts amount to.
 pub(crate) fn node(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
+    if let Some(twin) = &node.twin {
+        let reason = format!("is the same server as {twin}: name each once");
+        return settled(Verdict::Unknown, reason);
+    }
     match node.role {
         None => silent(node),
         Some(_) if node.is_unreachable() => silent(node),
@@ -110,7 +114,8 @@ fn stranger(node: &Facts, scene: &Scene) -> Judgement {
         Some(primary) => settled(
             Verdict::Critical,
             format!("accepts writes, and so does {primary}: two primaries"),
-        ),
+        )
+        .settled_if(node.all_identified),
         None => settled(Verdict::Critical, "is no standby, and no primary yet").pending(),
     }
 }
@@ -140,6 +145,13 @@ fn replica(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
             return settled(Verdict::Unknown, reason);
         }
         _ => {}
+    }
+    if let (Stream::Parted(timeline), true) = (&node.stream, node.stream_for >= CONFIRMED) {
+        let reason = format!(
+            "has diverged: its stream is cut (the receiver is waiting) at the end of timeline \
+             {timeline}, which the primary has left: it must be rewound or rebuilt"
+        );
+        return settled(Verdict::Critical, reason);
     }
     let lag = lag(node, scene, limits);
     let lag = Judgement {
@@ -172,7 +184,7 @@ fn replica(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
 /// The lag lies between the least and the most that is known; it is settled once both say the same.
 fn lag(node: &Facts, scene: &Scene, limits: &Limits) -> Judgement {
     let Some(primary) = &scene.primary else {
-        return settled(Verdict::Unknown, "its lag is unknown without a primary")
+        return settled(Verdict::Unknown, "has an unknown lag without a primary")
             .settled_if(scene.is_without_primary());
     };
     let least = node.least.unwrap_or_default();
@@ -254,6 +266,11 @@ fn stream(node: &Facts) -> Judgement {
             let reason = format!("its stream is cut: the receiver is {status}");
             settled(Verdict::Warning, reason).settled_if(confirmed)
         }
+        (Stream::Parted(_), _) => settled(
+            Verdict::Warning,
+            "its stream is cut: the receiver is waiting",
+        )
+        .pending(),
         (Stream::Silent(span), _) => {
             let reason = format!("its stream is cut: silent for {}", short(*span));
             settled(Verdict::Warning, reason)
@@ -290,7 +307,7 @@ pub(crate) fn cluster(nodes: &[Facts], scene: &Scene, limits: &Limits) -> Option
 fn serving(nodes: &[Facts]) -> usize {
     nodes
         .iter()
-        .filter(|node| node.takes_reads() && !node.is_primary)
+        .filter(|node| node.takes_reads() && !node.is_primary && node.twin.is_none())
         .count()
 }
 

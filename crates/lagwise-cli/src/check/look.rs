@@ -52,6 +52,39 @@ struct Heard {
     at: Instant,
     stream: Stream,
     stream_since: Instant,
+    /// Since when it has shown another kind of stream than the one that is taken for true.
+    doubted_since: Option<Instant>,
+}
+
+impl Heard {
+    /// Takes note of what the stream looks like. A receiver that gets nothing is started again and again,
+    /// and looks well for a moment each time: so one that was cut flows once it has done so for a while.
+    fn note(&mut self, stream: Stream, now: Instant) {
+        let same = std::mem::discriminant(&self.stream) == std::mem::discriminant(&stream);
+        let doubted = match self.stream {
+            Stream::Parted(_) => true,
+            _ => self.stream.is_cut() && !stream.is_cut(),
+        };
+        if !same && doubted {
+            let since = *self.doubted_since.get_or_insert(now);
+            if now.since(since) < STEADY {
+                return;
+            }
+        }
+        if !same {
+            self.stream_since = now;
+        }
+        self.doubted_since = None;
+        self.stream = stream;
+    }
+
+    /// For how long the stream has been what it is; not at all while it looks like another.
+    fn stream_for(&self, now: Instant) -> Duration {
+        match self.doubted_since {
+            Some(_) => Duration::ZERO,
+            None => now.since(self.stream_since),
+        }
+    }
 }
 
 /// A look at the nodes while it lasts.
@@ -67,6 +100,8 @@ pub(crate) struct Look<'a> {
     primary: (Option<Arc<str>>, Instant),
     /// Where it stood when it was first asked.
     stood: Option<String>,
+    /// The timeline that it writes.
+    timeline: Option<u32>,
 }
 
 impl<'a> Look<'a> {
@@ -79,6 +114,7 @@ impl<'a> Look<'a> {
             at: began,
             stream: Stream::Unknown,
             stream_since: began,
+            doubted_since: None,
         };
         Self {
             limits,
@@ -88,6 +124,7 @@ impl<'a> Look<'a> {
             heard: vec![unheard; nodes.len()],
             primary: (None, began),
             stood: None,
+            timeline: None,
         }
     }
 
@@ -132,11 +169,7 @@ impl<'a> Look<'a> {
             .map(|place| self.stream(place))
             .collect();
         for (heard, stream) in self.heard.iter_mut().zip(streams) {
-            let same = std::mem::discriminant(&heard.stream) == std::mem::discriminant(&stream);
-            if !same {
-                heard.stream_since = now;
-            }
-            heard.stream = stream;
+            heard.note(stream, now);
         }
     }
 
@@ -151,7 +184,7 @@ impl<'a> Look<'a> {
         self.heard
             .iter()
             .filter(|other| other.vitals.is_some())
-            .fold(Stream::of(vitals), |stream, sender| {
+            .fold(Stream::of(vitals, self.timeline), |stream, sender| {
                 let senders = sender
                     .vitals
                     .as_ref()
@@ -166,11 +199,19 @@ impl<'a> Look<'a> {
     /// The facts of this moment, judged.
     fn find(&mut self, cluster: &Cluster) -> Findings {
         let now = lagwise::now();
+        self.timeline = cluster.timeline;
         let nodes = cluster.nodes.iter().enumerate();
         let facts: Vec<Facts> = nodes
-            .map(|(place, node)| self.facts(place, node, now))
+            .map(|(place, node)| Facts {
+                twin: self.twin(place, cluster),
+                ..self.facts(place, node, now)
+            })
             .collect();
-        let scene = self.scene(cluster, &facts, now);
+        let twins = facts.iter().filter(|facts| facts.twin.is_some());
+        let counted_twice = twins.filter(|twin| twin.takes_reads() && !twin.is_primary);
+        let mut cluster = cluster.clone();
+        cluster.in_rotation = cluster.in_rotation.saturating_sub(counted_twice.count());
+        let scene = self.scene(&cluster, &facts, now);
         let whole = match self.only {
             None => judge::cluster(&facts, &scene, self.limits),
             Some(_) => None,
@@ -182,7 +223,7 @@ impl<'a> Look<'a> {
         };
         let wanted = |facts: &Facts| self.only.is_none_or(|only| *facts.name == *only);
         Findings {
-            cluster: cluster.clone(),
+            cluster,
             nodes: facts.into_iter().filter(wanted).map(judged).collect(),
             whole,
             has_enough,
@@ -190,14 +231,30 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// The node that stands for the same server: the primary, or the one that was given first.
+    fn twin(&self, place: usize, cluster: &Cluster) -> Option<Arc<str>> {
+        let own = cluster.nodes.get(place)?;
+        let identity = |place: usize| Some(self.heard.get(place)?.vitals.as_ref()?.identity);
+        let server = identity(place)?;
+        let others = cluster.nodes.iter().enumerate();
+        let mut twins = others.filter(|(other, node)| {
+            let stands_first = node.is_primary || (*other < place && !own.is_primary);
+            let is_one = !node.balanced && !own.balanced;
+            *other != place && stands_first && is_one && identity(*other) == Some(server)
+        });
+        twins.next().map(|(_, node)| Arc::clone(&node.name))
+    }
+
     fn facts(&self, place: usize, node: &status::Node, now: Instant) -> Facts {
         let mut facts = Facts::of(node, self.roles.get(place).copied().flatten());
         let Some(heard) = self.heard.get(place) else {
             return facts;
         };
+        let mut all = self.heard.iter();
+        facts.all_identified = all.all(|other| other.vitals.is_some() || other.trouble.is_some());
         facts.trouble.clone_from(&heard.trouble);
         facts.stream = heard.stream.clone();
-        facts.stream_for = now.since(heard.stream_since);
+        facts.stream_for = heard.stream_for(now);
         if let Some(vitals) = &heard.vitals {
             let age = vitals.last_replayed_commit_seconds_ago;
             facts.by_commits = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
@@ -263,3 +320,40 @@ const GLANCE: Duration = Duration::from_millis(10);
 
 /// How long a server has rest between two questions.
 const ASK_AGAIN: Duration = Duration::from_millis(150);
+
+/// A receiver that starts and is turned away is gone again sooner.
+const STEADY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_cut_flows_once_it_has_for_a_while() {
+        let at = |millis: u64| Instant::from_nanos(millis * 1_000_000);
+        let mut heard = Heard {
+            vitals: None,
+            trouble: None,
+            at: at(0),
+            stream: Stream::Unknown,
+            stream_since: at(0),
+            doubted_since: None,
+        };
+        heard.note(Stream::Flows, at(0));
+        assert_eq!(heard.stream, Stream::Flows, "nothing speaks against it");
+        let waiting = || Stream::Cut(Some("waiting".into()));
+        heard.note(waiting(), at(100));
+        heard.note(Stream::Flows, at(300));
+        assert_eq!(
+            (&heard.stream, heard.stream_for(at(900))),
+            (&waiting(), Duration::ZERO)
+        );
+        heard.note(waiting(), at(500));
+        assert_eq!(heard.stream_for(at(900)), Duration::from_millis(800));
+        heard.note(Stream::Flows, at(1000));
+        heard.note(Stream::Flows, at(1900));
+        assert_eq!(heard.stream, waiting(), "it may be gone again");
+        heard.note(Stream::Flows, at(2000));
+        assert_eq!(heard.stream, Stream::Flows);
+    }
+}

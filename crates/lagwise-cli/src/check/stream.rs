@@ -23,13 +23,15 @@ pub(crate) enum Stream {
     Archive,
     /// No receiver runs, or one that does not stream: its status.
     Cut(Option<String>),
+    /// Its sender ended the stream with this timeline, and it cannot follow to the primary's.
+    Parted(i32),
     /// A receiver runs, and nothing has been heard for longer than it ever should be.
     Silent(Duration),
 }
 
 impl Stream {
-    /// What a replica says of its stream.
-    pub(crate) fn of(vitals: &Vitals) -> Self {
+    /// What a replica says of its stream, of a primary on this timeline.
+    pub(crate) fn of(vitals: &Vitals, timeline: Option<u32>) -> Self {
         if !vitals.receiving {
             return match vitals.has_upstream {
                 Some(false) => Self::Archive,
@@ -38,6 +40,9 @@ impl Stream {
         }
         match vitals.receiver_status.as_deref() {
             None | Some("streaming") => {}
+            Some("waiting") if vitals.cannot_follow(timeline) => {
+                return Self::Parted(vitals.received_timeline.unwrap_or_default());
+            }
             Some(status) => return Self::Cut(Some(status.to_owned())),
         }
         let limit = vitals.receiver_timeout_seconds / 2.0 + SLACK;
@@ -68,12 +73,17 @@ impl Stream {
         self
     }
 
+    /// Whether the log does not come.
+    pub(crate) const fn is_cut(&self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Parted(_))
+    }
+
     pub(crate) fn as_str(&self) -> Option<&'static str> {
         match self {
             Self::Unknown => None,
             Self::Flows => Some("streaming"),
             Self::Archive => Some("archive"),
-            Self::Cut(_) => Some("cut"),
+            Self::Cut(_) | Self::Parted(_) => Some("cut"),
             Self::Silent(_) => Some("silent"),
         }
     }
@@ -171,7 +181,40 @@ mod tests {
                 Stream::Flows,
             ),
         ] {
-            assert_eq!(Stream::of(&vitals), stream, "{vitals:?}");
+            assert_eq!(Stream::of(&vitals, Some(1)), stream, "{vitals:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_whose_timeline_ended_before_what_it_replayed_has_parted() {
+        let ended = || Vitals {
+            receiver_status: Some("waiting".into()),
+            received_timeline: Some(1),
+            target_timeline: "latest".into(),
+            has_replayed_all: Some(true),
+            replay_pause: Some("not paused".into()),
+            ..replica()
+        };
+        let cut = Stream::Cut(Some("waiting".into()));
+        assert_eq!(Stream::of(&ended(), Some(2)), Stream::Parted(1));
+        assert_eq!(Stream::of(&ended(), Some(1)), cut, "it waits for more");
+        assert_eq!(Stream::of(&ended(), None), cut);
+        for may_still_follow in [
+            Vitals {
+                has_replayed_all: Some(false),
+                ..ended()
+            },
+            Vitals {
+                replay_pause: Some("paused".into()),
+                ..ended()
+            },
+            Vitals {
+                target_timeline: "current".into(),
+                ..ended()
+            },
+        ] {
+            let stream = Stream::of(&may_still_follow, Some(2));
+            assert_eq!(stream, cut, "{may_still_follow:?}");
         }
     }
 

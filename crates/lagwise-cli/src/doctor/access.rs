@@ -92,7 +92,8 @@ fn blind(found: &Found) -> Option<Finding> {
                 "everything is proved without; but a stream that is open and silent, the timeline \
                  that a replica follows and who streams from here stay unseen",
             )
-            .mend(format!("GRANT pg_monitor TO {};", quoted(&state.role)))
+            .mend("on the primary:")
+            .command(format!("GRANT pg_monitor TO {};", quoted(&state.role)))
     })
 }
 
@@ -102,7 +103,9 @@ fn superuser(found: &Found) -> Option<Finding> {
         let what = format!("{} is a superuser, and comes over a network", state.role);
         Finding::new(Severity::Note, "superuser", what)
             .because("whoever finds a way into the service is the owner of all databases")
-            .mend("CREATE ROLE app LOGIN; GRANT pg_monitor TO app; and use that role")
+            .mend("give the service a role of its own, such as this one, made on the primary:")
+            .command("CREATE ROLE app LOGIN;")
+            .command("GRANT pg_monitor TO app;")
     })
 }
 
@@ -155,7 +158,7 @@ mod tests {
         let mut cluster = Cluster::of(vec![well(false)]);
         let state = &mut cluster.node_mut(0).seen.state;
         (state.sees_stats, state.role) = (false, "a\"b".to_owned());
-        let mend = findings(&cluster).remove(0).mend;
-        assert_eq!(mend, "GRANT pg_monitor TO \"a\"\"b\";");
+        let commands = findings(&cluster).remove(0).commands;
+        assert_eq!(commands, ["GRANT pg_monitor TO \"a\"\"b\";"]);
     }
 }

@@ -17,10 +17,23 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Every node that could be looked at, and its name.
+    /// Every server that could be looked at, under the first of its names.
     pub(crate) fn found(&self) -> impl Iterator<Item = (&str, &Found)> {
         let nodes = self.nodes.iter();
-        nodes.filter_map(|node| Some((node.node.name(), node.found()?)))
+        let first = nodes.filter(|node| self.twin(node).is_none());
+        first.filter_map(|node| Some((node.node.name(), node.found()?)))
+    }
+
+    /// The node before this one that is the same server: no two of one cluster have been started at the
+    /// same microsecond.
+    pub(crate) fn twin(&self, node: &Examined) -> Option<&Examined> {
+        let server = node.server()?;
+        let before = self
+            .nodes
+            .iter()
+            .take_while(|other| !std::ptr::eq(*other, node));
+        let mut twins = before.filter(|other| other.server() == Some(server));
+        twins.next()
     }
 
     /// Those that accept writes, or would.
@@ -45,7 +58,7 @@ pub(crate) mod tests {
     use lagwise::config::Config;
 
     use super::*;
-    use crate::doctor::seen::{Seen, Settings, State};
+    use crate::doctor::seen::{Receiver, Seen, Settings, State};
 
     /// A server as it should be.
     pub(crate) fn well(in_recovery: bool) -> Seen {
@@ -69,7 +82,13 @@ pub(crate) mod tests {
                 system: 1,
                 sees_stats: true,
                 role: "app".to_owned(),
-                receiving: in_recovery,
+                receiver: Receiver {
+                    runs: in_recovery,
+                    status: in_recovery.then(|| "streaming".to_owned()),
+                    timeline: in_recovery.then_some(1),
+                    is_at_end: in_recovery,
+                },
+                timeline: (!in_recovery).then_some(1),
                 read_only: in_recovery,
                 ..State::default()
             },
@@ -88,7 +107,11 @@ pub(crate) mod tests {
                 let url = format!("postgres://app@{name}/shop");
                 config.add(role, Some(&name), &url).expect("it is well");
             }
-            let nodes = config.nodes().iter().cloned().zip(seen);
+            let started = seen.into_iter().zip(1..).map(|(mut seen, started)| {
+                seen.state.started = started;
+                seen
+            });
+            let nodes = config.nodes().iter().cloned().zip(started);
             let examined = |(node, seen)| Examined {
                 node,
                 outcome: Ok(Found {

@@ -12,7 +12,7 @@ use lagwise::config::Node;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::seen::{Backend, Seen, clock};
+use super::seen::{Backend, Receiver, Seen, clock, position};
 
 /// One node, and what was found there.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) seen: Seen,
     pub(crate) between: Between,
     pub(crate) clock: Option<Clock>,
+    /// Where a primary stood after every node had been looked at.
+    pub(crate) stood: Option<i64>,
 }
 
 /// What stands between us and the server.
@@ -62,18 +64,33 @@ pub(crate) struct Clock {
 impl Examined {
     /// Looks at a node, for so long.
     pub(crate) async fn of(node: Node, patience: Duration) -> Self {
-        // The monitor sets a time limit as it connects, which not every pooler lets pass.
-        let limit = patience.as_millis().max(1).to_string();
-        let options = node
-            .options()
-            .clone()
-            .application_name("lagwise doctor")
-            .options([("statement_timeout", limit.as_str())]);
+        let options = options(&node, patience);
         let outcome = match tokio::time::timeout(patience, examine(&options)).await {
             Ok(outcome) => outcome.map_err(Refusal::Error),
             Err(_elapsed) => Err(Refusal::Late(patience)),
         };
         Self { node, outcome }
+    }
+
+    /// Asks a primary where it stands: to be called once the replicas have said what they have replayed, of
+    /// which none can be beyond that but by another history.
+    pub(crate) async fn stand(mut self, patience: Duration) -> Self {
+        let options = options(&self.node, patience);
+        if let Ok(found) = &mut self.outcome
+            && !found.seen.state.in_recovery
+        {
+            let asks = async { position(&mut options.connect().await?).await };
+            let stood = tokio::time::timeout(patience, asks).await;
+            found.stood = stood.ok().and_then(Result::ok);
+        }
+        self
+    }
+
+    /// Which server it is, where its address leads to one: its cluster, and when it was started.
+    pub(crate) fn server(&self) -> Option<(i64, i64)> {
+        let found = self.found()?;
+        let state = &found.seen.state;
+        (found.between != Between::Balancer).then_some((state.system, state.started))
     }
 
     /// What was found, if anything was.
@@ -82,10 +99,20 @@ impl Examined {
     }
 }
 
+fn options(node: &Node, patience: Duration) -> PgConnectOptions {
+    // The monitor sets a time limit as it connects, which not every pooler lets pass.
+    let limit = patience.as_millis().max(1).to_string();
+    node.options()
+        .clone()
+        .application_name("lagwise doctor")
+        .options([("statement_timeout", limit.as_str())])
+}
+
 async fn examine(options: &PgConnectOptions) -> Result<Found, sqlx::Error> {
     let mut first = options.connect().await?;
     let mut backends = vec![Backend::ask(&mut first).await?];
-    let seen = Seen::ask(&mut first).await?;
+    let mut seen = Seen::ask(&mut first).await?;
+    let mut receivers = vec![Receiver::ask(&mut first).await?];
     let clock = best_clock(&mut first).await?;
     first.close().await?;
 
@@ -93,8 +120,13 @@ async fn examine(options: &PgConnectOptions) -> Result<Found, sqlx::Error> {
     for _ in 0..HELD {
         let mut connection = options.connect().await?;
         backends.push(Backend::ask(&mut connection).await?);
+        if seen.state.in_recovery {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            receivers.push(Receiver::ask(&mut connection).await?);
+        }
         held.push(connection);
     }
+    seen.state.receiver = Receiver::usual(&receivers);
     for connection in held {
         connection.close().await?;
     }
@@ -102,6 +134,7 @@ async fn examine(options: &PgConnectOptions) -> Result<Found, sqlx::Error> {
         between: between(&backends),
         seen,
         clock,
+        stood: None,
     })
 }
 
@@ -146,6 +179,9 @@ async fn best_clock(connection: &mut PgConnection) -> Result<Option<Clock>, sqlx
 
 /// Of a balancer that draws one of two servers, one look in thirty sees but one.
 const HELD: usize = 5;
+
+/// A receiver that is turned away shows that for most of this time and longer.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

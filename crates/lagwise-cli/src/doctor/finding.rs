@@ -49,8 +49,10 @@ pub(crate) struct Finding {
     pub(crate) what: String,
     /// What comes of it.
     pub(crate) why: &'static str,
-    /// The command or the setting that mends it.
+    /// What mends it, in words.
     pub(crate) mend: String,
+    /// The statements that do, each to be run by itself: `ALTER SYSTEM` is refused beside another.
+    pub(crate) commands: Vec<String>,
 }
 
 impl Finding {
@@ -62,6 +64,7 @@ impl Finding {
             what: what.into(),
             why: "",
             mend: String::new(),
+            commands: Vec::new(),
         }
     }
 
@@ -80,10 +83,22 @@ impl Finding {
         self
     }
 
+    /// One more statement of the mend.
+    pub(crate) fn command(mut self, statement: impl Into<String>) -> Self {
+        self.commands.push(statement.into());
+        self
+    }
+
     /// By a setting that takes effect with a reload. `ALTER SYSTEM` works on a standby as well.
     pub(crate) fn mend_by_setting(self, name: &str, value: &str) -> Self {
-        self.mend(format!(
-            "ALTER SYSTEM SET {name} = '{value}'; SELECT pg_reload_conf();"
-        ))
+        self.mend("in psql, there:").setting(name, value)
+    }
+
+    /// The statements that set something and have the server read it.
+    pub(crate) fn setting(self, name: &str, value: &str) -> Self {
+        self.command(format!("ALTER SYSTEM SET {name} = '{value}';"))
+            .command(RELOAD)
     }
 }
+
+pub(crate) const RELOAD: &str = "SELECT pg_reload_conf();";

@@ -6,6 +6,7 @@ use super::finding::{Finding, Severity};
 
 pub(super) fn findings(cluster: &Cluster) -> Vec<Finding> {
     let mut findings = primaries(cluster);
+    findings.extend(cluster.nodes.iter().filter_map(|node| twin(cluster, node)));
     findings.extend(cluster.nodes.iter().filter_map(between));
     let reference = cluster.primary().or_else(|| cluster.found().next());
     let Some((reference, first)) = reference else {
@@ -36,7 +37,8 @@ fn primaries(cluster: &Cluster) -> Vec<Finding> {
         [] if all_seen => findings.push(
             Finding::new(Severity::Problem, "no_primary", "all nodes are in recovery")
                 .because("no node accepts writes")
-                .mend("name the primary as well, or promote one: SELECT pg_promote();"),
+                .mend("name the primary as well, or promote one, there:")
+                .command("SELECT pg_promote();"),
         ),
         [] | [_] => {}
         several => {
@@ -48,9 +50,20 @@ fn primaries(cluster: &Cluster) -> Vec<Finding> {
             );
         }
     }
-    let mistaken = cluster.nodes.iter().filter_map(mistaken);
+    let servers = cluster.nodes.iter();
+    let servers = servers.filter(|node| cluster.twin(node).is_none());
+    let mistaken = servers.filter_map(mistaken);
     findings.extend(mistaken);
     findings
+}
+
+fn twin(cluster: &Cluster, node: &Examined) -> Option<Finding> {
+    let first = cluster.twin(node)?.node.name();
+    let what = format!("{} and {first} are the same server", node.node.name());
+    let finding = Finding::new(Severity::Warning, "same_server", what)
+        .because("it counts for two and takes the reads of two, and with it go both")
+        .mend("name each server once: correct its URL, or leave it out");
+    Some(finding.on(node.node.name()))
 }
 
 /// Roles are found by asking, so a wrong one does no harm but to people.
@@ -185,5 +198,9 @@ mod tests {
             ("role", Severity::Note),
         ];
         assert_eq!(topics(&two), many);
+        let mut one = two;
+        one.node_mut(1).seen.state.started = 1;
+        let twice = [("same_server", Severity::Warning)];
+        assert_eq!(topics(&one), twice, "it is no rival of itself");
     }
 }

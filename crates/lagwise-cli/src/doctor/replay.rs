@@ -46,9 +46,8 @@ fn pause(found: &Found) -> Option<Finding> {
     (state != "not paused").then(|| {
         Finding::new(Severity::Warning, "paused", "replay is paused")
             .because("it falls behind with every write, and takes no reads")
-            .mend(
-                "SELECT pg_wal_replay_resume(); or, after a change of max_connections, restart it",
-            )
+            .mend("after a change of max_connections, restart it; otherwise, there:")
+            .command("SELECT pg_wal_replay_resume();")
     })
 }
 
@@ -105,10 +104,8 @@ fn conflicts(found: &Found) -> Option<Finding> {
         finding.mend_by_setting(FEEDBACK, "on")
     } else {
         let delay = settings.text(PATIENCE);
-        finding.mend(format!(
-            "shorten the queries, or let replay wait longer than {delay}: ALTER SYSTEM SET \
-             {PATIENCE} = '2min'; SELECT pg_reload_conf();"
-        ))
+        let mend = format!("shorten the queries, or let replay wait longer than {delay}, there:");
+        finding.mend(mend).setting(PATIENCE, "2min")
     };
     Some(finding)
 }
@@ -123,10 +120,8 @@ fn bloat(found: &Found) -> Vec<Finding> {
         let what = format!("vacuum spares what {name} reads since {age} transactions ago");
         Finding::new(Severity::Warning, "feedback", what)
             .because("tables grow for as long as a transaction stays open on the replica")
-            .mend(
-                "on the replica: ALTER SYSTEM SET idle_in_transaction_session_timeout = '5min'; SELECT \
-                 pg_reload_conf(); and look for old xact_start in pg_stat_activity",
-            )
+            .mend("look for old xact_start in pg_stat_activity of the replica, and end such there:")
+            .setting("idle_in_transaction_session_timeout", "5min")
     })
     .collect()
 }
@@ -166,12 +161,12 @@ mod tests {
             "replay has canceled queries: 3 by vacuum, 1 by locks of DDL"
         );
         assert!(
-            vacuum.mend.contains("hot_standby_feedback = 'on'"),
+            vacuum.commands[0].contains("hot_standby_feedback = 'on'"),
             "{vacuum:?}"
         );
         let locks = with(0, 1).expect("there are some");
         assert!(
-            locks.mend.contains("max_standby_streaming_delay"),
+            locks.commands[0].contains("max_standby_streaming_delay"),
             "{locks:?}"
         );
     }

@@ -25,6 +25,9 @@ pub(super) fn text(findings: &[Finding], colored: bool) -> String {
         .ok();
         writeln!(text, "    why:  {}", finding.why).ok();
         writeln!(text, "    mend: {}", Printable(&finding.mend)).ok();
+        for command in &finding.commands {
+            writeln!(text, "        {}", Printable(command)).ok();
+        }
     }
     text
 }
@@ -89,7 +92,7 @@ fn seen(found: &Found) -> String {
     } else {
         "primary"
     };
-    let stream = match (state.in_recovery, state.receiving) {
+    let stream = match (state.in_recovery, state.receiver.streams()) {
         (false, _) => "",
         (true, true) => ", streaming",
         (true, false) => ", not streaming",
@@ -137,7 +140,7 @@ pub(super) fn json(
 }
 
 /// All that findings may be about.
-const TOPICS: [&str; 29] = [
+const TOPICS: [&str; 31] = [
     "apply_delay",
     "balancer",
     "cascade",
@@ -145,6 +148,7 @@ const TOPICS: [&str; 29] = [
     "conflicts",
     "connections",
     "feedback",
+    "history",
     "hot_standby",
     "no_primary",
     "paused",
@@ -155,6 +159,7 @@ const TOPICS: [&str; 29] = [
     "refused",
     "rewind",
     "role",
+    "same_server",
     "slot",
     "smaller",
     "standby_delay",

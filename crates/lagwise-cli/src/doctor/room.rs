@@ -37,14 +37,14 @@ fn pools(cluster: &Cluster, found: &Found) -> Option<Finding> {
         );
         let each = (free / f64::from(cluster.instances.max(1))).floor() - f64::from(MONITOR);
         let mend = format!(
-            "[pool] max_connections = {} in the file, or ALTER SYSTEM SET {CONNECTIONS} = '{}'; and \
-             restart, replicas first",
-            each.max(1.0),
-            (wanted + reserved(found)).ceil()
+            "[pool] max_connections = {} in the file; or, replicas first, this and a restart:",
+            each.max(1.0)
         );
+        let needed = (wanted + reserved(found)).ceil();
         Finding::new(Severity::Warning, "pools", what)
             .because("under load the last ones are refused: too many clients already")
             .mend(mend)
+            .command(format!("ALTER SYSTEM SET {CONNECTIONS} = '{needed}';"))
     })
 }
 
@@ -66,7 +66,7 @@ fn crowd(found: &Found) -> Option<Finding> {
         let what = format!("{used} of {free} connections are in use");
         Finding::new(Severity::Warning, "connections", what)
             .because("soon the next one is refused: too many clients already")
-            .mend("smaller pools, or ALTER SYSTEM SET max_connections = ..; and restart")
+            .mend("smaller pools, or a larger max_connections and a restart")
     })
 }
 
@@ -87,7 +87,8 @@ fn smaller(name: &str, primary: &Found, replica: &Found) -> Option<Finding> {
         let what = format!("{name} is {ours}, and {needed} on the primary");
         Finding::new(Severity::Problem, "smaller", what)
             .because("replay pauses, and after a restart the server does not start")
-            .mend(format!("ALTER SYSTEM SET {name} = '{needed}'; and restart"))
+            .mend("this and a restart, there:")
+            .command(format!("ALTER SYSTEM SET {name} = '{needed}';"))
     })
 }
 
@@ -118,7 +119,10 @@ mod tests {
             finding.mend.contains("max_connections = 9 in the file"),
             "{finding:?}"
         );
-        assert!(finding.mend.contains("= '102'"), "{finding:?}");
+        assert_eq!(
+            finding.commands,
+            ["ALTER SYSTEM SET max_connections = '102';"]
+        );
         cluster.instances = 1;
         cluster.node_mut(0).seen.state.connections = Some(90);
         assert_eq!(findings(&cluster)[0].topic, "connections");

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) release: String,
     pub(crate) in_recovery: bool,
     pub(crate) system: i64,
+    /// When it was started, in microseconds.
+    pub(crate) started: i64,
     pub(crate) read_only: bool,
     pub(crate) superuser: bool,
     /// Whether the statistics of others can be read.
@@ -40,13 +42,19 @@ pub(crate) struct State {
     pub(crate) encrypted: bool,
     /// Whether it is reached over a network.
     pub(crate) remote: bool,
-    pub(crate) receiving: bool,
+    /// What its receiver shows most of the time.
+    #[sqlx(skip)]
+    pub(crate) receiver: Receiver,
     /// To those who may see it.
     pub(crate) has_upstream: Option<bool>,
     /// How many standbys stream from it.
     pub(crate) standbys: i64,
     pub(crate) replay_pause: Option<String>,
     pub(crate) connections: Option<i32>,
+    /// The timeline that it writes, of a primary.
+    pub(crate) timeline: Option<i32>,
+    /// Where it had replayed to, in bytes; of a replica.
+    pub(crate) replayed: Option<i64>,
 }
 
 const STATE: &str = "\
@@ -54,6 +62,7 @@ const STATE: &str = "\
       current_setting('server_version') AS release, \
       r AS in_recovery, \
       (SELECT system_identifier FROM pg_control_system()) AS system, \
+      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started, \
       current_setting('transaction_read_only') = 'on' AS read_only, \
       current_setting('is_superuser') = 'on' AS superuser, \
       pg_has_role(current_user, 'pg_read_all_stats', 'usage') AS sees_stats, \
@@ -61,13 +70,62 @@ const STATE: &str = "\
       coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted, \
       coalesce(NOT (inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1' \
         OR inet_client_addr() = inet_server_addr()), false) AS remote, \
-      EXISTS (SELECT FROM pg_stat_wal_receiver) AS receiving, \
       CASE WHEN pg_has_role(current_user, 'pg_read_all_settings', 'usage') \
         THEN current_setting('primary_conninfo') <> '' END AS has_upstream, \
       (SELECT count(*) FROM pg_stat_replication) AS standbys, \
       CASE WHEN r THEN pg_get_wal_replay_pause_state() END AS replay_pause, \
-      (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections \
+      (SELECT sum(numbackends)::int FROM pg_stat_database) AS connections, \
+      CASE WHEN NOT r THEN \
+        ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END AS timeline, \
+      CASE WHEN r THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::int8 END AS replayed \
     FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) x";
+
+/// The process that receives the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
+pub(crate) struct Receiver {
+    pub(crate) runs: bool,
+    /// `streaming`, or `waiting` where its sender has ended the stream, and so on. To those who may see it.
+    pub(crate) status: Option<String>,
+    /// The timeline that it streams, or streamed to its end. To those who may see it.
+    pub(crate) timeline: Option<i32>,
+    /// Whether replay has nothing left, is not paused, and would go over to a newer timeline.
+    pub(crate) is_at_end: bool,
+}
+
+const RECEIVER: &str = "\
+    SELECT w.pid IS NOT NULL AS runs, w.status, w.received_tli AS timeline, \
+      r AND coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), false) \
+        AND CASE WHEN r THEN pg_get_wal_replay_pause_state() = 'not paused' END \
+        AND current_setting('recovery_target_timeline') = 'latest' AS is_at_end \
+    FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) x LEFT JOIN pg_stat_wal_receiver w ON true";
+
+impl Receiver {
+    pub(crate) async fn ask(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        one(connection, RECEIVER).await
+    }
+
+    /// Whether a stream is there; to those who may not see its status, whether one may be.
+    pub(crate) fn streams(&self) -> bool {
+        self.runs
+            && self
+                .status
+                .as_deref()
+                .is_none_or(|status| status == "streaming")
+    }
+
+    /// What was seen most often: one that gets nothing is started again and again, and looks well for a
+    /// moment each time.
+    pub(crate) fn usual(looks: &[Self]) -> Self {
+        let count = |look: &&Self| looks.iter().filter(|other| other == look).count();
+        looks.iter().max_by_key(count).cloned().unwrap_or_default()
+    }
+}
+
+/// Where a primary stands, in bytes.
+pub(crate) async fn position(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
+    connection.fetch_one(sqlx::raw_sql(query)).await?.try_get(0)
+}
 
 /// The settings that rules look at.
 #[derive(Clone, Debug, Default)]

@@ -44,7 +44,7 @@ fn idle_slot(slot: &Slot, found: &Found) -> Option<Finding> {
         let what = format!("the slot {name} has lost the log that it was to keep");
         let finding = Finding::new(Severity::Warning, "slot", what)
             .because("whoever used it cannot go on, and must be built anew: pg_basebackup");
-        return Some(finding.mend(drop));
+        return Some(finding.mend("drop it, there:").command(drop));
     }
     let held = u64::try_from(slot.held?).unwrap_or_default();
     let limit = found.seen.settings.amount(KEEP).unwrap_or(-1.0);
@@ -63,10 +63,8 @@ fn idle_slot(slot: &Slot, found: &Found) -> Option<Finding> {
     );
     let finding = Finding::new(severity, "slot", what)
         .because("the log is kept until its disk is full, and then the server stops");
-    Some(finding.mend(format!(
-        "start whoever uses it, or: {drop} and in any case ALTER SYSTEM SET {KEEP} = '10GB'; SELECT \
-         pg_reload_conf();"
-    )))
+    let finding = finding.mend("start whoever uses it, or drop it; and set a limit in any case:");
+    Some(finding.command(drop).setting(KEEP, "10GB"))
 }
 
 const KEEP: &str = "max_slot_wal_keep_size";
@@ -114,23 +112,23 @@ fn mute(found: &Found, sender: Option<&Found>) -> Option<Finding> {
 
 fn cut(found: &Found) -> Option<Finding> {
     let state = &found.seen.state;
-    if state.receiving {
+    if state.receiver.streams() {
         return None;
     }
-    if state.has_upstream == Some(false) {
+    if !state.receiver.runs && state.has_upstream == Some(false) {
         let what = "it is fed from an archive and does not stream";
         let finding = Finding::new(Severity::Warning, "stream", what)
             .because("it is late by what is not archived yet, a segment or archive_timeout");
-        let mend =
-            "ALTER SYSTEM SET primary_conninfo = 'host=.. user=..'; SELECT pg_reload_conf();";
-        return Some(finding.mend(mend));
+        return Some(
+            finding.mend("set primary_conninfo to the address of the primary, and reload"),
+        );
     }
-    let finding = Finding::new(
-        Severity::Problem,
-        "stream",
-        "it receives nothing: no receiver runs",
-    )
-    .because("it falls behind with every write");
+    let what = match &state.receiver.status {
+        Some(status) => format!("its stream is broken: the receiver is {status}"),
+        None => "it receives nothing: no receiver runs".to_owned(),
+    };
+    let finding =
+        Finding::new(Severity::Problem, "stream", what).because("it falls behind with every write");
     Some(finding.mend(
         "look for \"could not\" in its log: the primary's address in primary_conninfo, a line for \
          replication in the primary's pg_hba.conf, a segment that was removed",
@@ -156,7 +154,8 @@ fn unrewindable(found: &Found) -> Option<Finding> {
         let what = "wal_log_hints and data checksums are off";
         Finding::new(Severity::Note, "rewind", what)
             .because("pg_rewind refuses: after a failover this server must be copied anew")
-            .mend("ALTER SYSTEM SET wal_log_hints = on; and restart")
+            .mend("this and a restart, there:")
+            .command("ALTER SYSTEM SET wal_log_hints = on;")
     })
 }
 
@@ -198,18 +197,22 @@ mod tests {
 
     #[test]
     fn a_replica_without_a_stream_has_a_problem_unless_it_is_meant_to_have_none() {
-        let with = |receiving, has_upstream| {
+        let with = |status: Option<&str>, has_upstream| {
             let mut seen = well(true);
-            (seen.state.receiving, seen.state.has_upstream) = (receiving, has_upstream);
+            seen.state.receiver.runs = status.is_some();
+            seen.state.receiver.status = status.map(str::to_owned);
+            seen.state.has_upstream = has_upstream;
             let found = Found {
                 seen,
                 ..Found::default()
             };
             cut(&found).map(|finding| finding.severity)
         };
-        assert_eq!(with(true, None), None);
-        assert_eq!(with(false, None), Some(Severity::Problem));
-        assert_eq!(with(false, Some(true)), Some(Severity::Problem));
-        assert_eq!(with(false, Some(false)), Some(Severity::Warning));
+        assert_eq!(with(Some("streaming"), None), None);
+        for status in [None, Some("waiting")] {
+            assert_eq!(with(status, None), Some(Severity::Problem));
+            assert_eq!(with(status, Some(true)), Some(Severity::Problem));
+        }
+        assert_eq!(with(None, Some(false)), Some(Severity::Warning));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use super::examine::Found;
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, RELOAD, Severity};
 
 pub(super) fn findings(cluster: &Cluster) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -18,10 +18,9 @@ fn read_only(found: &Found) -> Option<Finding> {
         let what = "default_transaction_read_only is on";
         Finding::new(Severity::Problem, "read_only", what)
             .because("it refuses to write, and is not taken for the primary")
-            .mend(
-                "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(); or, if it \
-                 is of the role: ALTER ROLE .. RESET default_transaction_read_only;",
-            )
+            .mend("reset it, of the role where it is set for that; of the server:")
+            .command("ALTER SYSTEM RESET default_transaction_read_only;")
+            .command(RELOAD)
     })
 }
 

@@ -48,9 +48,9 @@ async fn a_primary_that_is_gone_is_critical() -> Outcome {
             "primary cannot be reached",
         ],
     );
-    gone.node_is("r1", "unknown", "its lag is unknown without a primary");
+    gone.node_is("r1", "unknown", "has an unknown lag without a primary");
     let alone = check(&cluster, &[&LIMITS[..], &["--node", "r1"]].concat()).await?;
-    alone.is(3, &["LAGWISE UNKNOWN - r1 its lag is unknown"]);
+    alone.is(3, &["LAGWISE UNKNOWN - r1 has an unknown lag"]);
     Ok(cluster.shutdown().await?)
 }
 
@@ -125,7 +125,7 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
     );
     diverged.node_is("r2", "ok", "at most ");
 
-    // Once the new primary has written more, positions do not tell any longer; proofs do.
+    // Once the new primary has written more, positions do not tell any longer; its stream does.
     cluster.replica(0).execute(fill).await?;
     cluster.replica(0).execute(fill).await?;
     cluster
@@ -133,7 +133,13 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
         .wait_replayed(&cluster.replica(0).lsn().await?)
         .await?;
     let beyond = check(&cluster, &LIMITS).await?;
-    beyond.is(2, &["LAGWISE CRITICAL - primary at least 2."]);
+    beyond.is(
+        2,
+        &[
+            "LAGWISE CRITICAL - primary has diverged: its stream is cut (the receiver is waiting)",
+            "it must be rewound or rebuilt",
+        ],
+    );
     beyond.node_is("r2", "ok", "at most ");
 
     let other = Cluster::builder().own_system_identifier().start().await?;
@@ -143,6 +149,35 @@ async fn another_history_and_another_cluster_are_critical() -> Outcome {
     let foreign = check_with(&options).await?;
     foreign.is(2, &["other holds the data of another cluster"]);
     other.shutdown().await?;
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn a_server_that_is_named_twice_is_no_second_one() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    let (primary, replica) = (cluster.primary().url(), cluster.replica(0).url());
+    let named = |nodes: &[&str]| {
+        let mut options = vec!["--primary".to_owned(), primary.clone()];
+        for node in nodes {
+            options.extend(["--replica".to_owned(), (*node).to_owned()]);
+        }
+        options.extend(LIMITS.map(ToOwned::to_owned));
+        options
+    };
+    let twice = check_with(&named(&[&format!("again={primary}")])).await?;
+    let reason = "again is the same server as primary: name each once";
+    twice.is(3, &["LAGWISE UNKNOWN - ", reason]);
+    assert!(!twice.first.contains("two primaries"), "{}", twice.first);
+
+    let (once, again) = (format!("r1={replica}"), format!("again={replica}"));
+    let mut options = named(&[&once, &again]);
+    let twice = check_with(&options).await?;
+    let reason = "again is the same server as r1: name each once";
+    twice.is(3, &["LAGWISE UNKNOWN - ", reason, "'in_rotation'=1;"]);
+    twice.node_is("r1", "ok", "at most ");
+    options.extend(["--min-replicas", "2"].map(ToOwned::to_owned));
+    let few = check_with(&options).await?;
+    few.is(2, &["1 of at least 2 replicas in rotation"]);
     Ok(cluster.shutdown().await?)
 }
 

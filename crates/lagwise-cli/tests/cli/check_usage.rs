@@ -30,6 +30,33 @@ fn what_cannot_be_meant_is_unknown_on_standard_output() -> Outcome {
 }
 
 #[test]
+fn what_is_missing_is_said_also_as_json() -> Outcome {
+    let missing = ["check", "--replica", "postgres://mon:Pa55@127.0.0.1:1/shop"];
+    let text = run(&missing)?;
+    let first =
+        "LAGWISE UNKNOWN - the following required arguments were not provided: --primary <URL>";
+    assert_eq!((text.code, text.out.lines().next()), (Some(3), Some(first)));
+    for format in [&["--format", "json"][..], &["--format=json"]] {
+        let json = run(&[&missing[..], format].concat())?;
+        let report: serde_json::Value = serde_json::from_str(&json.out)?;
+        let verdict = (json.code, &report["verdict"], &report["exit_code"]);
+        assert_eq!(verdict, (Some(3), &"unknown".into(), &3.into()));
+        let summary = report["summary"].as_str().unwrap_or_default();
+        assert!(summary.ends_with("--primary <URL>"), "{report}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_without_nodes_is_told_in_words_of_the_file() -> Outcome {
+    let empty = run(&["check", "--config", "/dev/null"])?;
+    let expected = "LAGWISE UNKNOWN - /dev/null: names no node: add [primary] with url";
+    assert_eq!(empty.code, Some(3), "{empty:?}");
+    assert!(empty.out.starts_with(expected), "{empty:?}");
+    Ok(())
+}
+
+#[test]
 fn no_nodes_are_unknown_also_as_json() -> Outcome {
     let text = run(&["check"])?;
     assert_eq!(text.code, Some(3), "{text:?}");

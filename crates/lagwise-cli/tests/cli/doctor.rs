@@ -32,7 +32,7 @@ impl Diagnosis {
         self.json["findings"].as_array().into_iter().flatten()
     }
 
-    fn finding(&self, topic: &str) -> &Value {
+    pub(crate) fn finding(&self, topic: &str) -> &Value {
         let found = self.findings().find(|finding| finding["topic"] == topic);
         found.unwrap_or(&Value::Null)
     }
@@ -112,13 +112,18 @@ async fn nothing_is_said_where_all_is_well() -> Outcome {
 }
 
 /// Does what a finding says, statement by statement.
-async fn mend(node: &Node, finding: &Value) -> Outcome {
-    let mend = finding["mend"].as_str().unwrap_or_default();
+pub(crate) async fn mend(node: &Node, finding: &Value) -> Outcome {
+    let commands = finding["commands"].as_array().into_iter().flatten();
+    let commands: Vec<&str> = commands.filter_map(Value::as_str).collect();
+    assert!(!commands.is_empty(), "{finding}");
     let before = node.query_scalar::<String>(LOADED).await?;
-    for statement in mend.split_inclusive(';').map(str::trim) {
+    for statement in &commands {
         node.execute(statement).await?;
     }
-    if mend.contains("pg_reload_conf") {
+    if commands
+        .iter()
+        .any(|statement| statement.contains("pg_reload_conf"))
+    {
         until(
             node,
             &format!("select pg_conf_load_time()::text <> '{before}'"),
@@ -169,12 +174,21 @@ async fn each_setting_of_a_replica_is_found_and_mended_as_told() -> Outcome {
         let code = if topic.starts_with("problem") { 2 } else { 1 };
         diagnosis.is(code, &[topic]);
         let name = topic.split(' ').nth(1).unwrap_or_default();
+        // Each statement stands on a line of its own, to be pasted.
+        for line in [
+            "        ALTER SYSTEM SET ",
+            "        SELECT pg_reload_conf();\n",
+        ] {
+            assert!(diagnosis.text.out.contains(line), "{}", diagnosis.text.out);
+        }
         mend(replica, diagnosis.finding(name)).await?;
         doctor(&cluster, &[]).await?.is(0, &[]);
     }
     replica.pause_replay().await?;
     let paused = doctor(&cluster, &[]).await?;
     paused.is(1, &["warning paused r1"]);
+    mend(replica, paused.finding("paused")).await?;
+    doctor(&cluster, &[]).await?.is(0, &[]);
     Ok(cluster.shutdown().await?)
 }
 
@@ -192,9 +206,8 @@ async fn what_the_primary_waits_for_and_keeps_is_told() -> Outcome {
         told.starts_with("nobody uses the slot old, which keeps "),
         "{told}"
     );
-    primary
-        .execute("select pg_drop_replication_slot('old')")
-        .await?;
+    mend(primary, slot.finding("slot")).await?;
+    doctor(&cluster, &[]).await?.is(0, &[]);
 
     primary
         .configure("synchronous_standby_names", "nobody")
@@ -218,13 +231,15 @@ async fn what_the_primary_waits_for_and_keeps_is_told() -> Outcome {
     primary.configure("synchronous_standby_names", "").await?;
 
     primary
-        .configure("default_transaction_read_only", "on")
+        .execute("alter system set default_transaction_read_only = on")
         .await?;
+    primary.execute("select pg_reload_conf()").await?;
+    let is_read_only = "select current_setting('default_transaction_read_only') = 'on'";
+    until(primary, is_read_only).await?;
     let read_only = doctor(&cluster, &[]).await?;
     read_only.is(2, &["problem read_only primary"]);
-    primary
-        .configure("default_transaction_read_only", "off")
-        .await?;
+    mend(primary, read_only.finding("read_only")).await?;
+    doctor(&cluster, &[]).await?.is(0, &[]);
 
     primary.configure("synchronous_commit", "off").await?;
     let relaxed = doctor(&cluster, &[]).await?;
@@ -234,6 +249,7 @@ async fn what_the_primary_waits_for_and_keeps_is_told() -> Outcome {
 
     let many = doctor(&cluster, &["--instances", "50"]).await?;
     many.is(1, &["warning pools primary", "warning pools r1"]);
+    mend(primary, many.finding("pools")).await?;
     Ok(cluster.shutdown().await?)
 }
 

@@ -5,7 +5,7 @@ use lagwise_testkit::{Cluster, Stop};
 use crate::Outcome;
 use crate::binary::{lagwise, run_aside};
 use crate::check::NO_RECEIVER;
-use crate::doctor::{Diagnosis, doctor, doctor_with};
+use crate::doctor::{Diagnosis, doctor, doctor_with, mend};
 use crate::wait::until;
 
 #[tokio::test]
@@ -78,11 +78,20 @@ async fn two_primaries_another_cluster_and_other_roles_are_seen() -> Outcome {
     foreign.is(2, &expected);
     other.shutdown().await?;
 
+    let mut twice = vec!["--primary".to_owned(), cluster.primary().url()];
+    let again = format!("again={}", cluster.primary().url());
+    twice.extend(["--replica".to_owned(), again]);
+    let twice = doctor_with(&twice).await?;
+    twice.is(1, &["warning same_server again"]);
+    let same = "again and primary are the same server";
+    assert!(twice.text.out.contains(same), "{}", twice.text.out);
+
     let replica = |number: usize| vec!["--primary".to_owned(), cluster.replica(number).url()];
     let headless = doctor_with(&replica(0)).await?;
     headless.is(2, &["problem no_primary -", "note role primary"]);
 
-    cluster.replica(0).promote().await?;
+    mend(cluster.replica(0), headless.finding("no_primary")).await?;
+    until(cluster.replica(0), "select not pg_is_in_recovery()").await?;
     let split = doctor(&cluster, &[]).await?;
     split.is(2, &["problem two_primaries -", "note role r1"]);
     Ok(cluster.shutdown().await?)
@@ -117,5 +126,43 @@ async fn a_primary_that_allows_itself_more_pauses_its_replicas() -> Outcome {
     .await?;
     let smaller = doctor(&cluster, &[]).await?;
     smaller.is(2, &["problem smaller r1", "warning paused r1"]);
+    mend(cluster.replica(0), smaller.finding("smaller")).await?;
+    Ok(cluster.shutdown().await?)
+}
+
+#[tokio::test]
+async fn an_old_primary_that_was_not_rewound_has_another_history_and_no_stream() -> Outcome {
+    let cluster = Cluster::builder().replicas(1).start().await?;
+    let (old, new) = (cluster.primary(), cluster.replica(0));
+    old.execute("create table notes (body text)").await?;
+    cluster.wait_caught_up().await?;
+    new.upstream_wire().cut();
+    let fill = "insert into notes select repeat('x', 100) from generate_series(1, 1000)";
+    old.execute(fill).await?;
+    old.kill().await?;
+    new.promote().await?;
+    old.rejoin_without_rewind(new).await?;
+    let waits = "select exists (select from pg_stat_wal_receiver where status = 'waiting')";
+    until(old, waits).await?;
+    let expected = [
+        "problem history primary",
+        "problem stream primary",
+        "note role primary",
+        "note role r1",
+    ];
+    // By positions at first; once the new primary has written more, by the timeline.
+    for part in ["what r1 never wrote", "r1 is on timeline 2"] {
+        let diverged = doctor(&cluster, &[]).await?;
+        diverged.is(2, &expected);
+        let broken = "its stream is broken: the receiver is waiting";
+        for part in [part, broken] {
+            assert!(diverged.text.out.contains(part), "{}", diverged.text.out);
+        }
+        new.execute(fill).await?;
+        new.execute(fill).await?;
+    }
+    let verbose = doctor(&cluster, &["--verbose"]).await?;
+    let seen = "looked at primary: replica, not streaming, ";
+    assert!(verbose.text.out.contains(seen), "{}", verbose.text.out);
     Ok(cluster.shutdown().await?)
 }

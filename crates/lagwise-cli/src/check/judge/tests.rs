@@ -45,6 +45,8 @@ fn well() -> Facts {
         stream_for: Duration::from_secs(1),
         paused: false,
         read_only: false,
+        twin: None,
+        all_identified: true,
         trouble: None,
     }
 }
@@ -119,6 +121,17 @@ fn a_node_that_is_no_standby_is_the_primary_or_one_too_many() {
     is(&primary, Verdict::Ok, true, reason);
     let reason = "accepts writes, and so does db-1: two primaries";
     is(&standing("promoted"), Verdict::Critical, true, reason);
+    let early = Facts {
+        all_identified: false,
+        ..standing("promoted")
+    };
+    is(&early, Verdict::Critical, false, reason);
+    let twin = Facts {
+        twin: Some("db-1".into()),
+        ..standing("promoted")
+    };
+    let reason = "is the same server as db-1: name each once";
+    is(&twin, Verdict::Unknown, true, reason);
     let read_only = Facts {
         read_only: true,
         ..standing("promoted")
@@ -192,6 +205,20 @@ fn a_cut_stream_is_a_warning_once_it_is_sure() {
     );
     let reason = "at most 12ms behind, its stream was not looked at";
     is(&with(Stream::Unknown, 900), Verdict::Unknown, false, reason);
+}
+
+#[test]
+fn a_replica_that_cannot_follow_has_diverged_once_it_is_sure() {
+    let with = |millis| Facts {
+        stream: Stream::Parted(1),
+        stream_for: Duration::from_millis(millis),
+        ..well()
+    };
+    let reason = "at most 12ms behind, its stream is cut: the receiver is waiting";
+    is(&with(0), Verdict::Warning, false, reason);
+    let reason = "has diverged: its stream is cut (the receiver is waiting) at the end of timeline 1, \
+                  which the primary has left: it must be rewound or rebuilt";
+    is(&with(900), Verdict::Critical, true, reason);
 }
 
 #[test]
@@ -316,6 +343,12 @@ fn too_few_replicas_in_rotation_are_critical() {
         None,
         "the primary does not count"
     );
+    let twin = Facts {
+        twin: Some("db-2".into()),
+        ..well()
+    };
+    let twice = cluster(&[well(), twin], &scene(), &limits(2));
+    assert_eq!(twice, cluster(&nodes, &scene(), &limits(2)));
     let few = cluster(&nodes, &scene(), &limits(2)).expect("something is wrong");
     assert_eq!(few.verdict, Verdict::Critical);
     assert_eq!(few.reason, "1 of at least 2 replicas in rotation");
