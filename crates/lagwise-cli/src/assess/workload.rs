@@ -200,7 +200,7 @@ fn apart(shown: &str) -> Option<Apart> {
     }
 }
 
-/// Whether it reads from what the server has of its own, as tools do, and lagwise itself.
+/// Whether it reads from what the server has of its own, as tools do.
 fn asks_catalog(shown: &str) -> bool {
     let words: Vec<String> = words(shown).collect();
     words.iter().enumerate().any(|(at, word)| {
