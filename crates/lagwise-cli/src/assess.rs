@@ -78,7 +78,8 @@ What is needed:
 What is counted:
   "calls" are those of statements. BEGIN, COMMIT, SET and their like, and questions about the server
   itself, are apart: they are no statements that could move. "time" is all execution time
-  that was recorded, theirs as well.
+  that was recorded, theirs as well. What lagwise asks by itself is left out: from a service's router
+  too, if that is of this version or newer.
 
 Ranges:
   A read in a transaction that is not READ ONLY stays on the primary, and counts do not tell

@@ -80,7 +80,7 @@ async fn connect(nodes: &[Node]) -> Result<(String, PgConnection), Failure> {
 async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, bool), String> {
     let words = |error: sqlx::Error| error.to_string();
     let mut connection = options.connect().await.map_err(words)?;
-    let asks = sqlx::query_scalar("select not pg_is_in_recovery()");
+    let asks = sqlx::query_scalar("select /* lagwise */ not pg_is_in_recovery()");
     let is_primary = asks.fetch_one(&mut connection).await.map_err(words)?;
     Ok((connection, is_primary))
 }

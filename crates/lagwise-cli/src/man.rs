@@ -73,7 +73,8 @@ fn write_all(command: &Command, dir: &Path) -> Result<(), Failure> {
 
 /// One page, as roff.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone()).manual("lagwise");
+    let version = concat!("lagwise ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).manual("lagwise").source(version);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

@@ -112,7 +112,7 @@ impl Vitals {
 }
 
 const QUESTION: &str = "\
-    SELECT current_setting('server_version_num')::int AS version, \
+    SELECT /* lagwise */ current_setting('server_version_num')::int AS version, \
       r AS in_recovery, \
       current_setting('transaction_read_only') = 'on' AS read_only, \
       current_setting('cluster_name') AS cluster_name, \

@@ -460,7 +460,7 @@ fn locks_count_wherever_they_stand() {
     ]);
     says(
         "select 1 from t for no key update",
-        "FOR no locks rows",
+        "for no locks rows",
         "for no",
     );
 }

@@ -258,6 +258,11 @@ impl Builder {
             work.spawn(async move { prepare(&node, &template, &primary).await });
         }
         all(work).await?;
+        if self.own_system_identifier {
+            // Nobody else has a use for it, and it is as large as a node.
+            let removed = std::fs::remove_dir_all(&template);
+            removed.map_err(|error| Error::because("cannot remove the template", error))?;
+        }
         // A standby that finds no primary waits before it tries again; so the primary goes first.
         let mut work = JoinSet::new();
         for replica in cluster.replicas() {

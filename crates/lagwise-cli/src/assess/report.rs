@@ -268,17 +268,17 @@ fn assumptions(workload: &Workload) -> Vec<String> {
         ),
         Some(0) => assumed.push("No transaction was begun that could hold reads on the primary.".to_owned()),
         Some(begun) => assumed.push(format!(
-            "{} transactions were begun that may write. What they read stays on the primary, and counts do \
+            "{} begun that may write. What is read there stays on the primary, and counts do \
              not tell how much that is: the lower figure takes it for up to {} in each (--reads-per-transaction), \
              of average cost, the higher one for none.",
-            thousands(begun),
+            transactions(begun),
             reads(reads_in_each)
         )),
     }
     if read_only > 0 {
-        let count = thousands(read_only);
+        let count = transactions(read_only);
         assumed.push(format!(
-            "{count} transactions were begun READ ONLY and move with what they read."
+            "{count} begun READ ONLY: what is read there moves."
         ));
     }
     assumed
@@ -322,6 +322,13 @@ fn caveats(sample: &Sample, workload: &Workload) -> Vec<String> {
         ));
     }
     caveats
+}
+
+fn transactions(count: i64) -> String {
+    match count {
+        1 => "1 transaction was".to_owned(),
+        _ => format!("{} transactions were", thousands(count)),
+    }
 }
 
 fn reads(count: u32) -> String {
@@ -416,6 +423,18 @@ mod tests {
         let assumed = report.assumptions.join("\n");
         assert!(assumed.contains("track_utility is off"), "{assumed}");
         assert_eq!(range(report.share.calls), "0 % to 100 %");
+    }
+
+    #[test]
+    fn one_transaction_is_no_plural() {
+        for (text, calls, expected) in [
+            ("begin", 1, "1 transaction was begun that may write"),
+            ("begin", 2_000, "2,000 transactions were begun that may"),
+            ("begin read only", 1, "1 transaction was begun READ ONLY"),
+        ] {
+            let assumed = report(&counted(text, calls)).assumptions.join("\n");
+            assert!(assumed.contains(expected), "{assumed}");
+        }
     }
 
     #[test]

@@ -13,11 +13,21 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Postgres, Row as _};
 
 use crate::failure::Failure;
+use crate::trouble::Trouble;
+use crate::vitals::Unwell;
 
 use super::sample::{Counted, Key, Sample};
 
 /// What stands in place of the text of another role's statement.
 const HIDDEN: &str = "<insufficient privilege>";
+
+/// What all that lagwise asks of servers by itself is marked with, its monitors in applications too. It is
+/// no work of an application's. Not at the beginning: what stands before a statement is not kept by
+/// every version.
+const OWN: &str = "/* lagwise */";
+
+/// The text of another role's statement may be hidden, and one that the server has lost is null.
+const NOT_OWN: &str = "coalesce(query, '') not like '%/* lagwise */%'";
 
 /// A connection to the primary.
 #[derive(Debug)]
@@ -38,6 +48,7 @@ impl Source {
     ) -> Result<Self, Failure> {
         let mut found = None;
         let mut unmet = Vec::new();
+        let mut troubled = false;
         for node in config
             .nodes()
             .iter()
@@ -49,14 +60,20 @@ impl Source {
                     break;
                 }
                 Ok(None) => unmet.push(format!("{} is a replica", node.name())),
-                Err(cause) => unmet.push(format!("{} cannot be asked: {cause}", node.name())),
+                Err(trouble) => {
+                    troubled = true;
+                    unmet.push(format!("{} {}", node.name(), trouble.words()));
+                }
             }
         }
         let Some(mut source) = found else {
-            return Err(Failure::Assess(format!(
-                "no primary was found: {}; what ran is counted where it ran, so name the server that accepts writes",
-                unmet.join("; ")
-            )));
+            let unmet = unmet.join("; ");
+            return Err(Failure::Assess(match troubled {
+                true => format!("the primary could not be asked: {unmet}"),
+                false => format!(
+                    "no primary was found: {unmet}; what ran is counted where it ran, so name the server that accepts writes"
+                ),
+            }));
         };
         source.schema = source.find_extension().await?;
         Ok(source)
@@ -83,9 +100,9 @@ impl Source {
         let schema = self.schema.clone();
         let here = "dbid = (select oid from pg_database where datname = current_database())";
         let statements = format!(
-            "select userid::int8, queryid, query, calls, total_exec_time / 1000 \
+            "select {OWN} userid::int8, queryid, query, calls, total_exec_time / 1000 \
              from {schema}.pg_stat_statements s \
-             where {here} and coalesce((to_jsonb(s) ->> 'toplevel')::bool, true)"
+             where {here} and {NOT_OWN} and coalesce((to_jsonb(s) ->> 'toplevel')::bool, true)"
         );
         let mut sample = self.sums(&schema, here).await?;
         for row in self.ask(&statements).await? {
@@ -110,8 +127,10 @@ impl Source {
 
     /// What is said of all statements together.
     async fn sums(&mut self, schema: &str, here: &str) -> Result<Sample, Failure> {
-        let info = "select exists (select from pg_class where relname = 'pg_stat_statements_info')";
-        let has_info = self.ask_one(info).await?;
+        let info = format!(
+            "select {OWN} exists (select from pg_class where relname = 'pg_stat_statements_info')"
+        );
+        let has_info = self.ask_one(&info).await?;
         let (reset, evictions) = match has_info {
             true => ("stats_reset", "dealloc"),
             false => ("null::timestamptz", "null::int8"),
@@ -121,11 +140,11 @@ impl Source {
             false => "(select) nothing".to_owned(),
         };
         let question = format!(
-            "select to_char({reset} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), \
+            "select {OWN} to_char({reset} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), \
                extract(epoch from clock_timestamp() - {reset})::float8, \
                extract(epoch from clock_timestamp())::float8, {evictions}, \
                (select coalesce(sum(total_exec_time), 0) / 1000 \
-                 from {schema}.pg_stat_statements where not ({here}))::float8, \
+                 from {schema}.pg_stat_statements where not ({here}) and {NOT_OWN})::float8, \
                current_setting('pg_stat_statements.track_utility', true)::bool \
              from {from}"
         );
@@ -148,9 +167,11 @@ impl Source {
     }
 
     async fn find_extension(&mut self) -> Result<String, Failure> {
-        let found = "select quote_ident(n.nspname) from pg_extension e \
-                     join pg_namespace n on n.oid = e.extnamespace where extname = 'pg_stat_statements'";
-        let rows = self.ask(found).await?;
+        let found = format!(
+            "select {OWN} quote_ident(n.nspname) from pg_extension e \
+                     join pg_namespace n on n.oid = e.extnamespace where extname = 'pg_stat_statements'"
+        );
+        let rows = self.ask(&found).await?;
         let schema = rows.first().and_then(|row| row.try_get(0).ok());
         schema.ok_or_else(|| {
             Failure::Assess(format!(
@@ -180,14 +201,16 @@ impl Source {
     fn failed(&self, error: &sqlx::Error) -> Failure {
         let code = error.as_database_error().and_then(|error| error.code());
         let name = &self.name;
+        let trouble = Trouble::of_error(error);
+        let words = trouble.words();
         Failure::Assess(match code.as_deref() {
             // Not loaded: the view is there, and what it shows is not.
-            Some("55000") => format!("{name} does not count statements: {error}. {REMEDY}"),
+            Some("55000") => format!("{name} does not count statements: {words}. {REMEDY}"),
             Some("42703") => format!(
-                "{name} has an old version of pg_stat_statements: {error}. \
+                "{name} has an old version of pg_stat_statements: {words}. \
                  Mend it with `alter extension pg_stat_statements update`"
             ),
-            _ => format!("{name} did not answer: {error}"),
+            _ => format!("{name} {words}"),
         })
     }
 
@@ -208,21 +231,20 @@ async fn connect(
     node: &Node,
     database: Option<&str>,
     limit: Duration,
-) -> Result<Option<Source>, String> {
+) -> Result<Option<Source>, Trouble> {
     let mut options = node.options().clone().application_name("lagwise");
     if let Some(database) = database {
         options = options.database(database);
     }
     let connecting = async {
         let mut connection = options.connect().await?;
-        let replica = sqlx::query_scalar("select pg_is_in_recovery()");
+        let replica = sqlx::query_scalar("select /* lagwise */ pg_is_in_recovery()");
         let replica: bool = replica.fetch_one(&mut connection).await?;
         Ok::<_, sqlx::Error>((connection, replica))
     };
     let connected = tokio::time::timeout(limit, connecting).await;
-    let connected = connected
-        .map_err(|_elapsed| format!("no answer within {}", crate::format::short(limit)))?;
-    let (connection, replica) = connected.map_err(|error| error.to_string())?;
+    let connected = connected.map_err(|_elapsed| Trouble::of(&Unwell::Late(limit)))?;
+    let (connection, replica) = connected.map_err(|error| Trouble::of_error(&error))?;
     let source = Source {
         name: name(&options),
         connection,

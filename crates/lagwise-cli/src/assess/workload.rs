@@ -200,7 +200,7 @@ fn apart(shown: &str) -> Option<Apart> {
     }
 }
 
-/// Whether it reads from what the server has of its own, as tools do, and lagwise itself.
+/// Whether it reads from what the server has of its own, as tools do.
 fn asks_catalog(shown: &str) -> bool {
     let words: Vec<String> = words(shown).collect();
     words.iter().enumerate().any(|(at, word)| {
@@ -284,7 +284,8 @@ mod tests {
         );
         let stays =
             |text: &str, because: &str| assert_eq!(moves(text), Fate::Stays(because.to_owned()));
-        stays("select id from notes for update", "FOR update locks rows");
+        stays("select id from notes for update", "for update locks rows");
+        stays("SELECT id FROM notes FOR UPDATE", "FOR UPDATE locks rows");
         stays("select nextval($1)", "nextval writes");
         stays(
             "insert into notes values ($1)",

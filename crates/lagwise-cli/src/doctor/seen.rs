@@ -58,7 +58,7 @@ pub(crate) struct State {
 }
 
 const STATE: &str = "\
-    SELECT current_setting('server_version_num')::int AS version, \
+    SELECT /* lagwise */ current_setting('server_version_num')::int AS version, \
       current_setting('server_version') AS release, \
       r AS in_recovery, \
       (SELECT system_identifier FROM pg_control_system()) AS system, \
@@ -142,7 +142,7 @@ pub(crate) struct Setting {
 }
 
 const SETTINGS: &str = "\
-    SELECT name, current_setting(name) AS text, \
+    SELECT /* lagwise */ name, current_setting(name) AS text, \
       CASE WHEN vartype NOT IN ('integer', 'real') THEN NULL \
         WHEN setting::float8 < 0 THEN setting::float8 \
         ELSE setting::float8 * CASE unit WHEN 'ms' THEN 0.001 WHEN 's' THEN 1 WHEN 'min' THEN 60 \
@@ -198,7 +198,7 @@ pub(crate) struct Slot {
 }
 
 const SLOTS: &str = "\
-    SELECT slot_name::text AS name, active, wal_status, \
+    SELECT /* lagwise */ slot_name::text AS name, active, wal_status, \
       pg_wal_lsn_diff(CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, \
         restart_lsn)::int8 AS held \
     FROM pg_replication_slots, (SELECT pg_is_in_recovery() AS r OFFSET 0) x \
@@ -214,7 +214,7 @@ pub(crate) struct Sender {
 }
 
 const SENDERS: &str = "\
-    SELECT application_name AS name, sync_state, age(backend_xmin)::int8 AS xmin_age \
+    SELECT /* lagwise */ application_name AS name, sync_state, age(backend_xmin)::int8 AS xmin_age \
     FROM pg_stat_replication WHERE state IS NOT NULL ORDER BY application_name";
 
 /// Queries that replay has canceled since the statistics were reset, in all databases.
@@ -234,7 +234,7 @@ impl Conflicts {
 }
 
 const CONFLICTS: &str = "\
-    SELECT coalesce(sum(confl_snapshot), 0)::int8 AS snapshot, coalesce(sum(confl_lock), 0)::int8 AS lock, \
+    SELECT /* lagwise */ coalesce(sum(confl_snapshot), 0)::int8 AS snapshot, coalesce(sum(confl_lock), 0)::int8 AS lock, \
       coalesce(sum(confl_bufferpin), 0)::int8 AS bufferpin, \
       coalesce(sum(confl_deadlock), 0)::int8 AS deadlock, \
       coalesce(sum(confl_tablespace), 0)::int8 AS tablespace \
@@ -286,7 +286,7 @@ pub(crate) struct Backend {
 }
 
 const BACKEND: &str = "\
-    SELECT pg_backend_pid(), \
+    SELECT /* lagwise */ pg_backend_pid(), \
       (SELECT (extract(epoch FROM backend_start) * 1000000)::int8 FROM pg_stat_activity \
         WHERE pid = pg_backend_pid()), \
       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
@@ -304,6 +304,6 @@ impl Backend {
 
 /// The server's clock, in seconds since 1970.
 pub(crate) async fn clock(connection: &mut PgConnection) -> Result<f64, sqlx::Error> {
-    let query = "SELECT extract(epoch FROM clock_timestamp())::float8";
+    let query = "SELECT /* lagwise */ extract(epoch FROM clock_timestamp())::float8";
     connection.fetch_one(sqlx::raw_sql(query)).await?.try_get(0)
 }

@@ -15,6 +15,10 @@ use super::stage::{Refusal, Stage, told};
 /// A replica whose history did not part from the new primary's streams well before.
 const FOLLOWING: Duration = Duration::from_secs(5);
 
+/// What a replica has received and not replayed, a rewind does not see; it is replayed when it starts,
+/// and then the next one sees it. While the old primary runs, it may be given more in the meantime, too.
+const REWINDS: usize = 2;
+
 /// Whether a replica can go on from where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum History {
@@ -114,24 +118,26 @@ impl Stage {
 
     /// Has a replica follow a primary; one that has what that one has not is rewound.
     pub(super) async fn adopt(&self, node: &Node, primary: &Node, history: History) -> String {
-        let followed = match history {
-            History::Same => self.follow(node, primary).await,
+        let mut followed = match history {
+            History::Same => node.follow(primary).await,
             History::Parted => node.rejoin(primary).await,
         };
+        for _ in 0..REWINDS {
+            if followed.is_err() || !self.is_stuck(node).await {
+                break;
+            }
+            followed = node.rejoin(primary).await;
+        }
         match followed {
             Ok(()) => self.following(node, primary).await,
             Err(error) => format!("{} does not follow it: {}", node.name(), told(&error)),
         }
     }
 
-    async fn follow(&self, node: &Node, primary: &Node) -> lagwise_testkit::Result<()> {
-        node.follow(primary).await?;
+    /// Whether a replica does not stream, and nothing keeps it from that but its history.
+    async fn is_stuck(&self, node: &Node) -> bool {
         let streams = tokio::time::timeout(FOLLOWING, node.wait_streaming()).await;
-        if !matches!(streams, Ok(Ok(()))) && self.is_free(node).await {
-            // While the old primary runs, it may have been given more in the meantime.
-            return node.rejoin(primary).await;
-        }
-        Ok(())
+        !matches!(streams, Ok(Ok(()))) && self.is_free(node).await
     }
 
     /// The replicas that have received what this one has not.

@@ -74,7 +74,8 @@ impl Standing {
         };
         if let (Some(true), Some(upstream)) = (answer.streaming, upstream) {
             // A receiver says so already when it only begins to ask, and may be refused.
-            answer.streaming = sends(upstream, node.name()).await;
+            let streams = tokio::time::timeout(PATIENCE, node.streams_from(upstream)).await;
+            answer.streaming = streams.ok().and_then(Result::ok);
         }
         let address = node.client_wire().address();
         Self {
@@ -97,16 +98,6 @@ impl Standing {
             write_lsn: answer.write_lsn,
         }
     }
-}
-
-/// Whether a node sends its log to a replica; unknown if it does not answer.
-async fn sends(upstream: &Node, name: &str) -> Option<bool> {
-    let query = format!(
-        "select exists (select from pg_stat_replication \
-         where application_name = '{name}' and state = 'streaming')"
-    );
-    let answer = tokio::time::timeout(PATIENCE, upstream.query_scalar(&query)).await;
-    answer.ok()?.ok()
 }
 
 /// What a server says of itself.

@@ -71,6 +71,8 @@ async fn start(place: &Place, shape: &Shape) -> Result<(Stage, UnixListener), Fa
         .replicas(replicas)
         .names(names)
         .folder(place.nodes())
+        // A replica of another sandbox is foreign here, as it would be anywhere else.
+        .own_system_identifier()
         .hba(format!("local all {APP} scram-sha-256"))
         // It may live for days, with statistics that plans depend on.
         .setting("autovacuum", "on");

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lagwise::{Event, Happened};
+use lagwise::{Cause, Event, Happened};
 
 use super::clock::WallClock;
 use super::row::Tone;
@@ -35,6 +35,11 @@ impl Entry {
 fn describe(event: &Event) -> (String, Tone) {
     match event {
         Event::Drained { .. } => ("is drained, here only".to_owned(), Tone::Caution),
+        // In order: whether it is a rival is told apart.
+        Event::Ejected {
+            cause: Cause::Promoted,
+            ..
+        } => ("leaves the rotation: promoted".to_owned(), Tone::Plain),
         Event::Ejected { cause, .. } => (format!("leaves the rotation: {cause}"), Tone::Bad),
         Event::HistoryBegun { timeline, .. } => {
             let text = format!("a new history begins, on timeline {}", timeline.as_u32());
@@ -69,5 +74,26 @@ fn describe(event: &Event) -> (String, Tone) {
         Event::RoleChanged { to, .. } => (format!("is a {to}"), Tone::Plain),
         Event::Undrained { .. } => ("may return, here".to_owned(), Tone::Plain),
         other => (other.to_string(), Tone::Plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lagwise_core::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_promotion_is_no_alarm() {
+        let node = NodeId::new(1);
+        for (cause, expected) in [
+            (Cause::Promoted, Tone::Plain),
+            (Cause::Lagging, Tone::Bad),
+            (Cause::Unreachable, Tone::Bad),
+        ] {
+            let (text, tone) = describe(&Event::Ejected { node, cause });
+            assert_eq!(text, format!("leaves the rotation: {cause}"));
+            assert_eq!(tone, expected, "{text}");
+        }
     }
 }

@@ -19,8 +19,15 @@ pub(crate) const LEAST: (usize, usize) = (40, 10);
 pub(crate) fn lines(state: &State, (wide, high): (usize, usize)) -> Vec<Row> {
     if wide < LEAST.0 || high < LEAST.1 {
         let (least, tall) = LEAST;
-        let text = format!("{wide}x{high} is too small: make it {least}x{tall}; q quits");
-        return vec![Row::of(&text, wide, Tone::Title)];
+        // What is needed stands first: there may be no room for more.
+        let texts = [
+            format!("make it {least}x{tall}"),
+            format!("{wide}x{high} is too small"),
+            "q quits".to_owned(),
+        ];
+        let mut rows = flow(&texts.map(|text| (text, Tone::Title)), 0, wide);
+        rows.truncate(high);
+        return rows;
     }
     let mut rows = header(state, wide, high);
     let room = high - rows.len() - 1;

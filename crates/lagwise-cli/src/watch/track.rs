@@ -77,6 +77,12 @@ impl Track {
         (0..width).map(piece).collect()
     }
 
+    /// Whether a chart of the longest time has a lag in it.
+    pub(crate) fn has_lagged(&self) -> bool {
+        let lag = |sample: &Sample| matches!(sample, Sample::Lag(_));
+        self.samples.iter().any(lag)
+    }
+
     /// Its own account, unless it last gave none.
     pub(crate) fn vitals(&self) -> Option<&Vitals> {
         self.told.as_ref().and_then(|told| told.as_ref().ok())

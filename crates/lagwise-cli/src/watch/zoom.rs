@@ -8,7 +8,7 @@ use super::cells::{BLOCKS, Facts, GAP};
 use super::row::{Row, Tone, cut, cut_name, flow, width};
 use super::screen::events;
 use super::state::State;
-use super::track::{LONG, Sample};
+use super::track::{LONG, Sample, Track};
 use crate::format::short;
 
 /// The lines of the selected node.
@@ -40,10 +40,11 @@ fn title(facts: &Facts<'_>, wide: usize) -> Row {
     let (state, tone) = facts.state();
     row.put(at, wide.saturating_sub(at), &state, tone);
     let at = at + width(&state) + 2;
-    let text = if facts.node.is_primary {
-        "it takes the writes, so it has no lag"
-    } else {
-        "the most that a read there was behind"
+    let was_replica = facts.track.is_some_and(Track::has_lagged);
+    let text = match (facts.node.is_primary, was_replica) {
+        (true, true) => "the most that a read there was behind while it was a replica",
+        (true, false) => "it takes the writes, so it has no lag",
+        (false, _) => "the most that a read there was behind",
     };
     row.put(at, wide.saturating_sub(at), text, Tone::Quiet);
     row
@@ -82,7 +83,7 @@ fn all(facts: &Facts<'_>) -> Vec<(String, Tone)> {
     if node.balanced {
         all.push(("several servers at one address".to_owned(), quiet));
     }
-    let unwell = facts.track.and_then(super::track::Track::unwell);
+    let unwell = facts.track.and_then(Track::unwell);
     all.extend(unwell.map(|unwell| (unwell.to_owned(), Tone::Caution)));
     all
 }

@@ -219,7 +219,7 @@ async fn what_could_move_is_what_a_router_moves() -> Outcome {
     assert_eq!(report["stays"]["calls"], 301, "{report}");
     let staying = report["staying"].to_string();
     for because in [
-        "FOR update locks rows",
+        "for update locks rows",
         "touch_notes may write",
         "nextval writes",
         "notes_seen is an unlogged table",

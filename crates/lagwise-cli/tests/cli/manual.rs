@@ -118,6 +118,11 @@ fn every_command_has_a_page_that_typesets_without_a_warning() -> Outcome {
         ] {
             assert!(text.contains(section), "{section} is not in {page}");
         }
+        let version = concat!("\"lagwise ", env!("CARGO_PKG_VERSION"), "\" lagwise");
+        let title = format!(".TH {page} 1  {version}\n");
+        assert!(text.contains(&title), "{title:?} is not in {page}");
+        let name = format!(".SH NAME\n{} \\- ", page.replace('-', "\\-"));
+        assert!(text.contains(&name), "{name:?} is not in {page}");
         if page != "lagwise" {
             assert!(
                 text.contains("EXAMPLES") && text.contains("EXIT CODES"),

@@ -27,18 +27,37 @@ impl Node {
         let upstream = self.upstream().clone();
         let upstream =
             upstream.ok_or_else(|| Error::new(format!("{} follows no other node", self.name())))?;
-        let query = format!(
-            "select exists (select from pg_stat_replication \
-             where application_name = '{}' and state = 'streaming')",
+        let what = format!("it streams from {}", upstream.name());
+        self.wait(&what, || self.streams_from(&upstream)).await
+    }
+
+    /// Whether this standby streams from another node, as both see it.
+    ///
+    /// One that has what a new primary has not streams the history that they share again and again,
+    /// for an instant each time. So it has to be on the timeline that the primary writes.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not answer.
+    pub async fn streams_from(&self, upstream: &Self) -> Result<bool> {
+        let sends = format!(
+            "select case when exists (select from pg_stat_replication \
+               where application_name = '{}' and state = 'streaming') \
+             then case when pg_is_in_recovery() then '0' \
+               else left(pg_walfile_name(pg_current_wal_lsn()), 8) end \
+             else 'none' end",
             self.name(),
         );
+        let timeline = upstream.ask::<String>(&sends).await?;
+        if timeline == "none" {
+            return Ok(false);
+        }
         // Either side alone may not have noticed yet that the other has gone.
-        let receiving =
-            "select exists (select from pg_stat_wal_receiver where status = 'streaming')";
-        let what = format!("it streams from {}", upstream.name());
-        let streams =
-            async || Ok(upstream.ask(&query).await? && self.ask::<bool>(receiving).await?);
-        self.wait(&what, streams).await
+        let receives = format!(
+            "select exists (select from pg_stat_wal_receiver where status = 'streaming' \
+             and ('{timeline}' = '0' or received_tli = ('x' || lpad('{timeline}', 8, '0'))::bit(32)::int))"
+        );
+        self.ask(&receives).await
     }
 
     /// Waits till this standby has replayed the log up to `lsn`, such as `0/3000060`.

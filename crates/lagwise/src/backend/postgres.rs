@@ -135,8 +135,7 @@ impl Translate for Postgres {
 }
 
 /// Recovery refuses writes, and so does a transaction that began as read-only.
-const ACCEPTS_WRITES: &str =
-    "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'";
+const ACCEPTS_WRITES: &str = "select /* lagwise */ not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'";
 
 /// The table of SQLSTATEs (PostgreSQL manual, appendix A), as far as they speak of the node.
 fn fault_of(code: &str, routine: Option<&str>) -> Fault {
@@ -251,7 +250,7 @@ fn garbled(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::
 }
 
 const IDENTITY: &str = "\
-    SELECT system_identifier, \
+    SELECT /* lagwise */ system_identifier, \
       pg_size_bytes(current_setting('wal_segment_size')), \
       pg_size_bytes(current_setting('wal_block_size')) \
     FROM pg_control_system()";
@@ -262,7 +261,7 @@ const IDENTITY: &str = "\
 /// The snapshot is taken before the query runs, and the insert position is read while it does: every
 /// commit that the snapshot shows lies below the position.
 const STANDING: &str = "\
-    SELECT s, \
+    SELECT /* lagwise */ s, \
       CASE WHEN s THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, \
       CASE WHEN s THEN (SELECT received_tli FROM pg_stat_wal_receiver) \
         ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \

@@ -11,7 +11,7 @@ use ratatui::backend::TestBackend;
 use super::{Palette, draw};
 use crate::watch::order::By;
 use crate::watch::plain;
-use crate::watch::row::width;
+use crate::watch::row::{Row, width};
 use crate::watch::scenes;
 use crate::watch::screen::{LEAST, lines};
 use crate::watch::state::{Key, Scene, State};
@@ -175,12 +175,37 @@ fn every_fact_of_every_node_is_on_a_screen_of_80_by_24() {
 }
 
 #[test]
+fn the_chart_of_a_primary_that_was_a_replica_says_what_it_shows() {
+    let mut look = scenes::look();
+    let mut before = look.clone();
+    before.nodes[0] = scenes::node("replica-3");
+    before.nodes[0].name = "primary".into();
+    let mut scene = Scene::new(before, scenes::clock());
+    look.at = look.at.after(std::time::Duration::from_secs(1));
+    scene.take(look);
+    let mut state = State::new(scene);
+    state.press(Key::Zoom);
+    let text = frame(&state, (120, 24));
+    assert!(text.contains("behind while it was a replica"), "{text}");
+    assert!(!text.contains("it has no lag"), "{text}");
+}
+
+#[test]
 fn what_is_too_small_says_so() {
     let (least, tall) = LEAST;
     for (wide, high) in [(least - 1, tall), (least, tall - 1)] {
         let rows = lines(&State::new(scenes::scene()), (wide, high));
-        assert!(rows[0].to_text().contains("too small"), "{rows:?}");
-        assert_eq!(rows.len(), 1);
+        let text: String = rows.iter().map(Row::to_text).collect();
+        assert!(text.contains("is too small"), "{text}");
+    }
+    for high in 1..6 {
+        let rows = lines(&State::new(scenes::scene()), (20, high));
+        assert!(rows[0].to_text().starts_with("make it 40x10"), "{rows:?}");
+        assert!(rows.len() <= high, "{rows:?}");
+        assert!(
+            rows.iter().all(|row| !row.to_text().contains('…')),
+            "{rows:?}"
+        );
     }
     let rows = lines(&State::new(scenes::scene()), LEAST);
     assert!(rows.iter().any(|row| row.to_text().contains("replica-2")));

@@ -6,9 +6,9 @@ use std::process::Stdio;
 use lagwise_testkit::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{assess, number, report, reset, run, start};
+use super::{assess, number, report, reset, router, run, start};
 use crate::Outcome;
-use crate::binary::Run;
+use crate::binary::{Run, lagwise};
 
 const PASSWORD: &str = "s3cr3t-Pa55word";
 
@@ -56,6 +56,21 @@ async fn a_server_that_does_not_count_is_told_how_to() -> Outcome {
         wrong.err.contains("no-such-database") && !wrong.err.contains("Pa55"),
         "{wrong:?}"
     );
+    // The server's sources are not what is wrong, and the server is the right one.
+    let refused = run(assess(
+        &format!("postgres://nobody@{address}/postgres"),
+        &[],
+    ))
+    .await?;
+    let why =
+        "the primary could not be asked: primary refused the login: role \"nobody\" does not exist";
+    assert!(refused.err.contains(why), "{refused:?}");
+    for run in [&wrong, &refused, &unloaded] {
+        assert!(
+            !run.err.contains("at line") && !run.err.contains("accepts writes"),
+            "{run:?}"
+        );
+    }
     Ok(cluster.shutdown().await?)
 }
 
@@ -65,7 +80,7 @@ async fn a_server_that_hangs_is_given_up() -> Outcome {
     cluster.primary().freeze()?;
     let run = run(assess(&cluster.primary().url(), &["--timeout", "200ms"])).await?;
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{run:?}");
-    assert!(run.err.contains("no answer within 200ms"), "{run:?}");
+    assert!(run.err.contains("has not answered within 200ms"), "{run:?}");
     Ok(cluster.shutdown().await?)
 }
 
@@ -255,4 +270,32 @@ fn the_help_says_what_is_needed_and_what_a_range_is() -> Outcome {
     let long = run.out.lines().filter(|line| line.chars().count() > 100);
     assert_eq!(long.collect::<Vec<_>>(), [""; 0], "lines are wrapped");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_lagwise_asks_itself_is_no_part_of_what_it_assesses() -> Outcome {
+    let cluster = start(1).await?;
+    let primary = cluster.primary();
+    for _ in 0..20 {
+        primary.execute("select count(*) from notes").await?;
+    }
+    let own = async |arguments: &[&str]| {
+        let mut command = lagwise();
+        command.args(arguments).args(["--primary", &primary.url()]);
+        command.args(["--replica", &cluster.replica(0).url()]);
+        let run = run(command).await?;
+        assert_eq!(run.err, "", "{run:?}");
+        Outcome::Ok(())
+    };
+    let first = report(&primary.url(), &[]).await?;
+    own(&["check"]).await?;
+    own(&["doctor"]).await?;
+    let router = router(&cluster).await?;
+    router.close().await;
+    let second = report(&primary.url(), &[]).await?;
+    for part in ["share", "moves", "stays", "hidden", "apart", "transactions"] {
+        assert_eq!(second[part], first[part], "{part}: {second}");
+    }
+    assert_eq!(second["moves"]["calls"], 20, "{second}");
+    Ok(cluster.shutdown().await?)
 }

@@ -69,6 +69,18 @@ async fn only_a_folder_with_nothing_of_others_in_it_is_taken() -> Outcome {
 }
 
 #[tokio::test]
+async fn two_sandboxes_are_two_clusters() -> Outcome {
+    let identifier = "select system_identifier from pg_control_system()";
+    let one = Held::start("one", &["--replicas", "1"])?;
+    let other = Held::start("other", &["--replicas", "0"])?;
+    let own = one.count("primary", identifier).await?;
+    assert_eq!(one.count("replica-1", identifier).await?, own);
+    assert_ne!(other.count("primary", identifier).await?, own);
+    one.end().await?;
+    other.end().await
+}
+
+#[tokio::test]
 async fn what_cannot_be_started_is_said_and_leaves_nothing() -> Outcome {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port();

@@ -211,3 +211,45 @@ async fn a_replica_that_was_down_follows_whoever_is_primary_when_it_returns() ->
     held.shows("replica-2", NOTES, 1).await?;
     held.end().await
 }
+
+/// Promotes `replica-1` while `replica-2` has rows more, and this befell it before and after that.
+async fn ahead(name: &str, orders: [&str; 3]) -> Outcome {
+    let held = Held::start(name, &["--replicas", "2"])?;
+    let [early, late, after] = orders;
+    let tell = |order: &str| match order {
+        "" => Ok(String::new()),
+        order => held.tell(order),
+    };
+    held.execute("primary", MAKE).await?;
+    held.shows("replica-1", NOTES, 0).await?;
+    held.tell("cut replica-1")?;
+    tell(early)?;
+    held.execute("primary", ADD).await?;
+    let written = "pg_current_wal_flush_lsn() - '0/0'";
+    let written = held
+        .count("primary", &format!("select ({written})::bigint"))
+        .await?;
+    let received = format!("select (pg_last_wal_receive_lsn() - '0/0' >= {written})::int::bigint");
+    held.shows("replica-2", &received, 1).await?;
+    tell(late)?;
+    held.tell("kill primary")?;
+    let mut said = held.tell("promote replica-1")?;
+    if !after.is_empty() {
+        said = held.tell(after)?;
+    }
+    assert!(said.contains("replica-2 follows replica-1"), "{said}");
+    held.shows("replica-2", NOTES, 0).await?;
+    held.execute("replica-1", "insert into notes values (2), (3)")
+        .await?;
+    held.shows("replica-2", NOTES, 2).await?;
+    assert_eq!(held.standing("replica-2")?["streaming"], true);
+    held.end().await
+}
+
+#[tokio::test]
+async fn a_replica_that_has_more_and_was_not_seen_to_is_rewound() -> Outcome {
+    // What it hung with was not known when the other was promoted.
+    ahead("hung", ["", "freeze replica-2", "thaw replica-2"]).await?;
+    // What it has not replayed, a rewind does not see.
+    ahead("paused", ["pause replica-2", "", ""]).await
+}

@@ -82,7 +82,12 @@ impl fmt::Display for Because<'_> {
             Self::OnlyReads => f.write_str("it only reads"),
             Self::Command(word) => write!(f, "{} is not known to only read", Shown(word)),
             Self::SessionCommand(word) => write!(f, "{} belongs to the connection", Shown(word)),
-            Self::RowLock(word) => write!(f, "FOR {} locks rows", Shown(word)),
+            Self::RowLock(word) => {
+                // As the word behind it is spelled.
+                let small = word.starts_with(|letter: char| letter.is_ascii_lowercase());
+                let before = if small { "for" } else { "FOR" };
+                write!(f, "{before} {} locks rows", Shown(word))
+            }
             Self::Into => f.write_str("INTO makes a table"),
             Self::ChangesRows(word) => write!(f, "{} changes rows", Shown(word)),
             Self::CopyElsewhere => f.write_str("COPY does not only send rows to the client"),

@@ -114,7 +114,7 @@ const KNOWN_EXTENSIONS: &[&str] = &[
 /// Objects of the server itself have numbers below 16384 (`FirstNormalObjectId`). A row's `xmin`
 /// changes whenever the row does.
 const MARK: &str = "\
-    SELECT count(*) || '/' || coalesce(sum(hashtextextended(mark, 0)::numeric), 0) \
+    SELECT /* lagwise */ count(*) || '/' || coalesce(sum(hashtextextended(mark, 0)::numeric), 0) \
     FROM ( \
       SELECT 'p' || oid || ' ' || xmin AS mark FROM pg_proc WHERE oid >= 16384 \
       UNION ALL SELECT 'r' || oid || ' ' || xmin FROM pg_rewrite WHERE oid >= 16384 \
@@ -134,7 +134,7 @@ const MARK: &str = "\
 /// A partitioned or inherited table reads its children, and is what the worst of them is. A policy
 /// is a condition that every read of its table runs, so its table is a view of it.
 const OBJECTS: &str = "\
-    WITH RECURSIVE \
+    WITH RECURSIVE /* lagwise */ \
     schemas AS ( \
       SELECT oid, nspname FROM pg_namespace \
       WHERE nspname NOT IN ('pg_catalog', 'information_schema') \
