@@ -30,11 +30,6 @@ pub(crate) fn named_by(url: &str) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The nodes of a file.
-pub(crate) fn named_in(file: &std::path::Path) -> Result<Config, Failure> {
-    Config::from_file(file).map_err(Failure::Nodes)
-}
-
 /// The nodes of the environment, as the other commands take them.
 pub(crate) fn named_around() -> Result<Config, Failure> {
     Ok(NodeArgs::default().resolve()?.config().clone())

@@ -18,6 +18,7 @@ use crate::catalog;
 use crate::console::{self, Findings, Wanted};
 use crate::failure::{Failure, InputFault};
 use crate::format::Format;
+use crate::nodes;
 use crate::signal::{self, Interrupt};
 
 use self::answer::{Answer, Place};
@@ -121,7 +122,7 @@ async fn answer(arguments: &Arguments) -> Result<(), Failure> {
     let overrides = overrides(arguments);
     let nodes = match (&arguments.url, &arguments.config, arguments.catalog) {
         (Some(url), ..) => Some(catalog::named_by(url)?),
-        (None, Some(file), _) => Some(catalog::named_in(file)?),
+        (None, Some(file), _) => Some(nodes::of_file(file)?),
         (None, None, true) => Some(catalog::named_around()?),
         (None, None, false) => None,
     };

@@ -41,6 +41,12 @@ pub(crate) enum Failure {
          --config FILE, or set LAGWISE_PRIMARY and LAGWISE_REPLICAS, LAGWISE_URL or LAGWISE_CONFIG"
     )]
     NoNodes,
+    /// A file that a service may complete, and a command cannot.
+    #[error(
+        "{}: names no node: add [primary] with url, or url = \"postgres://..\"",
+        Printable(&.0.display().to_string())
+    )]
+    NoNodesIn(PathBuf),
     /// What is said of the nodes cannot be meant.
     #[error("{}", faults(.0))]
     Nodes(#[source] lagwise::Error),
@@ -117,6 +123,7 @@ impl Failure {
         match self {
             Self::Url { .. }
             | Self::NoNodes
+            | Self::NoNodesIn(_)
             | Self::Nodes(_)
             | Self::Limits { .. }
             | Self::NoCommand(_)

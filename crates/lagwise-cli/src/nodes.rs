@@ -4,7 +4,7 @@
 //! file, so that what watches over it looks at the same nodes with the same limits. Passwords are
 //! looked for where libpq does, and are never shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -99,12 +99,21 @@ impl NodeArgs {
             }
             (None, Some(url), _) => config.add_hosts(url).map_err(Failure::Nodes)?,
             (None, None, Some(file)) => {
-                config = Config::from_file(file).map_err(Failure::Nodes)?;
+                config = of_file(file)?;
             }
             (None, None, None) => return Err(Failure::NoNodes),
         }
         Ok(config)
     }
+}
+
+/// The nodes of a file.
+pub(crate) fn of_file(file: &Path) -> Result<Config, Failure> {
+    let config = Config::from_file(file).map_err(Failure::Nodes)?;
+    if config.nodes().is_empty() {
+        return Err(Failure::NoNodesIn(file.to_owned()));
+    }
+    Ok(config)
 }
 
 /// An empty variable is as good as none.

@@ -84,7 +84,7 @@ impl Config {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it cannot be read, names no node, or holds what is no setting.
+    /// If it cannot be read, or holds what is no setting.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let within = |fault: String| Error::config(vec![format!("{}: {fault}", path.display())]);
@@ -95,7 +95,7 @@ impl Config {
     /// Reads what a file would hold.
     ///
     /// # Errors
-    /// If it names no node, or holds what is no setting.
+    /// If it holds what is no setting.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
         Self::parse(text).map_err(|fault| Error::config(vec![fault]))
     }
@@ -134,9 +134,6 @@ impl Config {
             if let (Some(name), [node]) = (entry.name, added) {
                 node.name = name;
             }
-        }
-        if config.nodes.is_empty() {
-            return Err(NO_NODE.to_owned());
         }
         Ok(config)
     }
@@ -233,9 +230,6 @@ impl Config {
     }
 }
 
-/// What is asked for in words of the file: what the builder says of it is for who calls the builder.
-const NO_NODE: &str = "names no node: add [primary] with url, or url = \"postgres://..\"";
-
 impl Node {
     /// The node's name.
     #[must_use]
@@ -301,7 +295,7 @@ impl Router<Postgres> {
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read, names no node, or holds what is no setting.
+    /// If the file cannot be read, or holds what is no setting.
     pub fn from_config(path: impl AsRef<Path>) -> Result<RouterBuilder<Postgres>, Error> {
         Ok(Config::from_file(path)?.builder())
     }
@@ -364,6 +358,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_may_leave_the_nodes_to_the_code() {
+        let config = Config::from_toml("max_lag = \"3s\"").expect("it is well");
+        assert!(config.nodes().is_empty());
+        let builder = config.builder().primary("postgres://app@db-1/shop");
+        let router = builder.connect_lazy().expect("it can be built");
+        assert_eq!(router.snapshot().policy.max_lag.as_secs(), 3);
+        router.close().await;
+    }
+
+    #[tokio::test]
     async fn several_hosts_have_their_own_names_and_no_roles() {
         let mut config = Config::new();
         config
@@ -385,8 +389,6 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_its_line_and_never_by_its_text() {
         for (text, part) in [
-            ("", "names no node: add [primary] with url, or url = "),
-            ("max_lag = \"1s\"", "names no node: add [primary] with url"),
             ("max_lagg = \"1s\"", "unknown field `max_lagg`"),
             ("max_lag = 5", "such as \"750ms\""),
             ("\nmax_lag = \"5 s3cret\"", "with a unit"),

@@ -123,7 +123,7 @@ impl Receiver {
 
 /// Where a primary stands, in bytes.
 pub(crate) async fn position(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
+    let query = "SELECT /* lagwise */ pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
     connection.fetch_one(sqlx::raw_sql(query)).await?.try_get(0)
 }
 
