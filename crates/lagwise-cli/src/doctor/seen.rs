@@ -93,7 +93,7 @@ pub(crate) struct Receiver {
 }
 
 const RECEIVER: &str = "\
-    SELECT w.pid IS NOT NULL AS runs, w.status, w.received_tli AS timeline, \
+    SELECT /* lagwise */ w.pid IS NOT NULL AS runs, w.status, w.received_tli AS timeline, \
       r AND coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), false) \
         AND CASE WHEN r THEN pg_get_wal_replay_pause_state() = 'not paused' END \
         AND current_setting('recovery_target_timeline') = 'latest' AS is_at_end \
