@@ -95,6 +95,12 @@ async fn a_change_is_streamed_as_it_happens_and_the_stream_ends_with_the_router(
     let mut stream = Stream::open(&app).await?;
     let (name, first) = stream.next().await?.ok_or("it begins")?;
     assert_eq!(name, "cluster");
+    let primary = node(&first["cluster"], "p")?;
+    assert_eq!(
+        primary["membership"], "primary",
+        "it is not out of anything"
+    );
+    assert_eq!(primary["cause"], Value::Null);
     assert_eq!(first["cluster"]["in_rotation"], 2, "{first}");
     let run = first["run"].clone();
 
