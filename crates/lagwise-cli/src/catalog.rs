@@ -9,11 +9,12 @@ use std::time::Duration;
 use lagwise::config::{Config, Node};
 use lagwise_core::{Catalog, Overrides};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres};
+use sqlx::{Connection as _, Postgres};
 
 use crate::failure::{self, Failure};
 use crate::format::short;
 use crate::nodes::NodeArgs;
+use crate::server;
 
 /// A server that has not answered by then will not; a catalog of many thousand names takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,40 +57,35 @@ pub(crate) async fn read(config: &Config, overrides: &Overrides) -> Result<Catal
 async fn connect(nodes: &[Node]) -> Result<(String, PgConnection), Failure> {
     let (mut replica, mut failure) = (None, Failure::NoNodes);
     for node in nodes {
-        let server = name(node.options());
-        let asks = tokio::time::timeout(PATIENCE_TO_CONNECT, greet(node.options())).await;
-        let asked = asks.unwrap_or_else(|_elapsed| {
-            let patience = short(PATIENCE_TO_CONNECT);
-            Err(format!("it could not be connected to within {patience}"))
-        });
+        let name = name(node.options());
+        let greets = server::greet(node.options());
+        let asked = match tokio::time::timeout(PATIENCE_TO_CONNECT, greets).await {
+            Ok(asked) => asked.map_err(|error| error.to_string()),
+            Err(_elapsed) => {
+                let patience = short(PATIENCE_TO_CONNECT);
+                Err(format!("it could not be connected to within {patience}"))
+            }
+        };
         match asked {
-            Ok((connection, true)) => return Ok((server, connection)),
-            Ok((connection, false)) => replica = replica.or(Some((server, connection))),
-            Err(cause) => failure = Failure::Catalog { server, cause },
+            Ok((connection, true)) => return Ok((name, connection)),
+            Ok((connection, false)) => replica = replica.or(Some((name, connection))),
+            Err(cause) => {
+                failure = Failure::Catalog {
+                    server: name,
+                    cause,
+                }
+            }
         }
     }
     replica.ok_or(failure)
 }
 
-/// A connection, and whether it leads to a primary.
-async fn greet(options: &PgConnectOptions) -> Result<(PgConnection, bool), String> {
-    let words = |error: sqlx::Error| error.to_string();
-    let mut connection = options.connect().await.map_err(words)?;
-    let asks = sqlx::query_scalar("select /* lagwise */ not pg_is_in_recovery()");
-    let is_primary = asks.fetch_one(&mut connection).await.map_err(words)?;
-    Ok((connection, is_primary))
-}
-
-/// The server as a person calls it.
+/// The server and its database as a person calls them.
 fn name(options: &PgConnectOptions) -> String {
     let database = options
         .get_database()
         .map_or_else(String::new, |name| format!("/{name}"));
-    let (host, port) = (options.get_host(), options.get_port());
-    match options.get_socket() {
-        Some(socket) => format!("{}:{port}{database}", socket.display()),
-        None => format!("{host}:{port}{database}"),
-    }
+    format!("{}{database}", server::address(options))
 }
 
 /// Nobody waits for a server that does not take leave.

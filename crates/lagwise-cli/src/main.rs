@@ -24,6 +24,7 @@ mod nodes;
 mod printable;
 mod sandbox;
 mod serve;
+mod server;
 mod signal;
 mod trouble;
 mod vitals;

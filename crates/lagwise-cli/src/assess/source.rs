@@ -10,9 +10,10 @@ use lagwise::Role;
 use lagwise::config::{Config, Node};
 use lagwise_core::{Catalog, Overrides};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Postgres, Row as _};
+use sqlx::{AssertSqlSafe, Postgres, Row as _};
 
 use crate::failure::Failure;
+use crate::server;
 use crate::trouble::Trouble;
 use crate::vitals::Unwell;
 
@@ -236,30 +237,21 @@ async fn connect(
     if let Some(database) = database {
         options = options.database(database);
     }
-    let connecting = async {
-        let mut connection = options.connect().await?;
-        let replica = sqlx::query_scalar("select /* lagwise */ pg_is_in_recovery()");
-        let replica: bool = replica.fetch_one(&mut connection).await?;
-        Ok::<_, sqlx::Error>((connection, replica))
-    };
-    let connected = tokio::time::timeout(limit, connecting).await;
+    let connected = tokio::time::timeout(limit, server::greet(&options)).await;
     let connected = connected.map_err(|_elapsed| Trouble::of(&Unwell::Late(limit)))?;
-    let (connection, replica) = connected.map_err(|error| Trouble::of_error(&error))?;
+    let (connection, is_primary) = connected.map_err(|error| Trouble::of_error(&error))?;
     let source = Source {
         name: name(&options),
         connection,
         schema: String::new(),
         limit,
     };
-    Ok((!replica).then_some(source))
+    Ok(is_primary.then_some(source))
 }
 
 fn name(options: &PgConnectOptions) -> String {
     let database = options
         .get_database()
         .unwrap_or_else(|| options.get_username());
-    match options.get_socket() {
-        Some(socket) => format!("{}:{}/{database}", socket.display(), options.get_port()),
-        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
-    }
+    format!("{}/{database}", server::address(options))
 }

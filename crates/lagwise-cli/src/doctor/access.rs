@@ -128,11 +128,7 @@ mod tests {
     use crate::doctor::cluster::tests::well;
 
     fn topics(cluster: &Cluster) -> Vec<(&'static str, Severity)> {
-        let findings = findings(cluster);
-        findings
-            .iter()
-            .map(|finding| (finding.topic, finding.severity))
-            .collect()
+        crate::doctor::cluster::tests::topics(&findings(cluster))
     }
 
     #[test]

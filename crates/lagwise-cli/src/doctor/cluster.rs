@@ -58,7 +58,14 @@ pub(crate) mod tests {
     use lagwise::config::Config;
 
     use super::*;
+    use crate::doctor::finding::{Finding, Severity};
     use crate::doctor::seen::{Receiver, Seen, Settings, State};
+
+    /// What findings are about, and how much it matters.
+    pub(crate) fn topics(findings: &[Finding]) -> Vec<(&'static str, Severity)> {
+        let topic = |finding: &Finding| (finding.topic, finding.severity);
+        findings.iter().map(topic).collect()
+    }
 
     /// A server as it should be.
     pub(crate) fn well(in_recovery: bool) -> Seen {
