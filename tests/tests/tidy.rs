@@ -102,7 +102,7 @@ struct Arrow {
 }
 
 /// Every crate of ours, as a manifest names it.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "lagwise",
     "lagwise-core",
     "lagwise-testkit",
@@ -114,6 +114,7 @@ const OURS: [&str; 16] = [
     "lagwise-benches",
     "lagwise-chaos",
     "lagwise-drills",
+    "lagwise-yardstick",
     "axum-notes",
     "tonic-notes",
     "lagwise-fuzz",

@@ -1,0 +1,49 @@
+//! Measures what routing costs: on a real cluster, in one process, beside what else people use.
+//!
+//! Each case prints its figures; all that is compared takes turns within the same rounds, so that a
+//! machine that gets slower meanwhile does so for everybody. `cargo xtask bench` runs this.
+
+mod case;
+mod clock;
+mod figure;
+mod report;
+mod rounds;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum as _};
+
+use crate::case::Case;
+use crate::report::Report;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// Measures what routing costs beside what else people use.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    /// What to measure; everything unless given.
+    cases: Vec<Case>,
+    /// Prints one JSON object: a name, and what was found under its unit.
+    #[arg(long)]
+    json: bool,
+    /// A tenth of the rounds: shows that it runs, not what it costs.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let cases = match arguments.cases {
+        all if all.is_empty() => Case::value_variants().to_vec(),
+        some => some,
+    };
+    let mut report = Report::new(arguments.json);
+    for case in cases {
+        report.add(case, case.measure(arguments.quick).await?)?;
+    }
+    report.end()
+}
