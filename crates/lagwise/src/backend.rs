@@ -87,6 +87,10 @@ pub(crate) mod sealed {
             connection: &mut Self::Connection,
         ) -> BoxFuture<'_, Result<bool, sqlx::Error>>;
 
+        /// Whether all that was sent on a connection has been answered, and no transaction of the
+        /// driver's is open on it. Asks nobody.
+        fn is_at_rest(connection: &mut Self::Connection) -> bool;
+
         /// Where a text may run, and what in it says so.
         fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a>;
 

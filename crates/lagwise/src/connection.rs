@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use lagwise_core::{Sight, Timeline};
+use lagwise_core::{Reason, Sight, Timeline};
 
 use crate::backend::{Backend, Fault, is_certain};
 use crate::budget::Permit;
@@ -94,6 +94,11 @@ impl<DB: Backend> ReadConnection<DB> {
     /// The replica that it leads to; none on the primary.
     pub(crate) const fn sight(&self) -> Option<Sight> {
         self.sight
+    }
+
+    /// Gives the connection back to its pool, which tests it.
+    pub(crate) fn fail(mut self) {
+        self.lease.doubt();
     }
 
     /// Closes the connection instead of giving it back: an answer may still be on its way.
@@ -215,6 +220,15 @@ impl<DB: Backend> WriteConnection<DB> {
         self.on
     }
 
+    /// This, for one statement. One that was sent here although it only reads sets nothing on the
+    /// connection.
+    pub(crate) fn for_statement(mut self, reason: Reason) -> Self {
+        if let (Some(lease), Reason::OutsideSession) = (&mut self.lease, reason) {
+            lease.for_read();
+        }
+        self
+    }
+
     /// Gives the connection back after its only statement. What the server said of that is its end;
     /// where the connection failed instead, the end is found out as for any handle.
     pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
@@ -230,6 +244,9 @@ impl<DB: Backend> WriteConnection<DB> {
 
     /// Accounts for the failure of the only statement.
     fn failed(&mut self, error: sqlx::Error) -> sqlx::Error {
+        if let Some(lease) = &mut self.lease {
+            lease.doubt();
+        }
         let is_of_no_use = DB::is_read_only(&error) || is_silence(&error);
         if let Some(lease) = self.lease.take_if(|_| is_of_no_use) {
             lease.discard();

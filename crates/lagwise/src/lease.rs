@@ -4,6 +4,11 @@
 //! change without anybody noticing. A lease knows since when its connection is known to be the same
 //! one: a connection that was opened after its node was last observed may talk to a server that has
 //! crashed and gone back since, and has to be judged by what it shows itself.
+//!
+//! A connection that is given back is kept at hand ([`warm`](crate::warm)) only if all that was sent on it
+//! was answered, nothing on it has failed, and nobody may have set something on it that the next one
+//! would find. Leases have their turns in the order in which they were asked for: there are as many
+//! places as the pool has connections, and who is given a place finds a connection here or there.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -13,96 +18,204 @@ use std::time::Duration;
 use lagwise_core::{Instant, Role};
 use sqlx::Connection as _;
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::clock;
 use crate::load::{InFlight, Load};
-use crate::node::Node;
+use crate::node::{Node, Used};
 use crate::tenure::Tenure;
+use crate::warm::Kept;
 
 /// A connection of a node, on loan.
 #[derive(Debug)]
 pub(crate) struct Lease<DB: Backend> {
-    /// None only while it is being dropped.
-    connection: Option<PoolConnection<DB>>,
-    /// Since when this is known to be one and the same connection.
-    connected_by: Instant,
+    // In this order: the connection is back before its place is free for the next.
+    held: Held<DB>,
+    loan: Loan,
+}
+
+/// What ends with the use of a connection, whoever holds it.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    _in_flight: InFlight,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A connection that is given back when this is dropped.
+#[derive(Debug)]
+struct Held<DB: Backend> {
+    node: Arc<Node<DB>>,
+    /// None only once it was taken out.
+    kept: Option<Kept<PoolConnection<DB>>>,
     /// Whether it is known where the connection leads. If not, it is not given back: the next one to
     /// borrow it would take its age for a proof.
     vouched: bool,
-    in_flight: InFlight,
-    tenure: Arc<Tenure>,
+    used: Used,
+}
+
+/// What was borrowed.
+struct Borrowed<DB: Backend> {
+    place: OwnedSemaphorePermit,
+    kept: Kept<PoolConnection<DB>>,
+    /// Where it was borrowed before, so that it is known where it leads.
+    known: bool,
+    /// Whether it was opened for this lease.
+    opened: bool,
 }
 
 impl<DB: Backend> Lease<DB> {
-    /// Borrows a connection. Waits for the pool at most as long as the pool's own settings say.
-    pub(crate) async fn acquire(node: &Node<DB>) -> Result<Self, sqlx::Error> {
+    /// A connection that is at hand and needs no test: nobody is asked, and nothing waited for.
+    pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant) -> Option<Self> {
+        let place = Arc::clone(&node.places).try_acquire_owned().ok()?;
+        let kept = node.fresh(now)?;
         let in_flight = InFlight::enter(&node.load);
+        Some(Self::new(node, now, (place, in_flight), (kept, true)))
+    }
+
+    /// Borrows a connection. Waits for its turn and for the pool at most as long as the pool's own
+    /// settings say.
+    pub(crate) async fn acquire(node: &Arc<Node<DB>>) -> Result<Self, sqlx::Error> {
         let asked = clock::now();
+        if let Some(lease) = Self::at_hand(node, asked) {
+            return Ok(lease);
+        }
         // Boxed: the pool's future is large, and callers hold several of ours in theirs.
-        let acquire = Box::pin(AGE.scope(Cell::new(None), async {
-            let connection = node.pool.acquire().await?;
-            let age = AGE.try_with(Cell::get).ok().flatten();
-            Ok::<_, sqlx::Error>((connection, age))
-        }));
+        Box::pin(Self::in_turn(node, asked)).await
+    }
+
+    async fn in_turn(node: &Arc<Node<DB>>, asked: Instant) -> Result<Self, sqlx::Error> {
+        let in_flight = InFlight::enter(&node.load);
         let unanswered = Unanswered {
             load: Some(&node.load),
             asked,
         };
-        let outcome = acquire.await;
+        let limit = node.pool.options().get_acquire_timeout();
+        let outcome = tokio::time::timeout(limit, borrow(node)).await;
+        let outcome = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         unanswered.answered();
         let now = clock::now();
         // What it takes to open a connection says nothing of how fast the node answers.
-        if !matches!(outcome, Ok((_, None))) {
+        if !outcome.as_ref().is_ok_and(|borrowed| borrowed.opened) {
             node.load.observe(now, now.since(asked));
         }
-        let (connection, age) = outcome?;
+        let borrowed = outcome?;
+        let loan = (borrowed.place, in_flight);
+        Ok(Self::new(node, now, loan, (borrowed.kept, borrowed.known)))
+    }
+
+    fn new(
+        node: &Arc<Node<DB>>,
+        now: Instant,
+        (place, in_flight): (OwnedSemaphorePermit, InFlight),
+        (kept, known): (Kept<PoolConnection<DB>>, bool),
+    ) -> Self {
         node.load.grant(now);
-        // The pool took the age before now: the connection was there at least this long ago.
-        let connected_by = age.map_or(now, |age| now.before(age));
-        Ok(Self {
-            connection: Some(connection),
-            connected_by,
-            // Only those that were vouched for are given back.
-            vouched: age.is_some(),
-            in_flight,
-            tenure: Arc::clone(&node.tenure),
-        })
+        Self {
+            held: Held {
+                node: Arc::clone(node),
+                kept: Some(kept),
+                // Only those that were vouched for are given back.
+                vouched: known,
+                used: Used::ByHolder,
+            },
+            loan: Loan {
+                _in_flight: in_flight,
+                _place: place,
+            },
+        }
     }
 
     /// Since when this is known to be one and the same connection.
-    pub(crate) const fn connected_by(&self) -> Instant {
-        self.connected_by
+    pub(crate) fn connected_by(&self) -> Instant {
+        let kept = self.held.kept.as_ref();
+        kept.map_or(Instant::NEVER, |kept| kept.connected_by)
     }
 
     /// The connection was asked, and leads where it should.
     pub(crate) const fn vouch(&mut self) {
-        self.vouched = true;
+        self.held.vouched = true;
+    }
+
+    /// Nothing is done on it but one statement that is known to be a read.
+    pub(crate) const fn for_read(&mut self) {
+        self.held.used = Used::ByRead;
+    }
+
+    /// Something on it has failed: its pool has to test it.
+    pub(crate) const fn doubt(&mut self) {
+        self.held.used = Used::InVain;
     }
 
     /// Cuts the connection instead of giving it back: to take leave of a server that says nothing
     /// would wait for it, and hold its place in the pool.
     pub(crate) fn discard(mut self) {
-        self.cut();
+        self.held.cut();
     }
 
-    fn cut(&mut self) {
-        drop(self.connection.take().map(PoolConnection::detach));
-    }
-
-    /// Gives up the loan's parts: whoever takes them keeps the place in flight as long as the
-    /// connection.
+    /// Gives up the loan's parts: whoever takes them keeps the place as long as the connection.
     #[expect(clippy::expect_used, reason = "it is taken here and by what drops it")]
-    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, InFlight, Arc<Tenure>) {
-        let connection = self.connection.take().expect("a lease has its connection");
-        (connection, self.in_flight.again(), Arc::clone(&self.tenure))
+    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, Loan, Arc<Tenure>) {
+        let kept = self.held.kept.take().expect("a lease has its connection");
+        let tenure = Arc::clone(&self.held.node.tenure);
+        (kept.connection, self.loan, tenure)
     }
 }
 
-impl<DB: Backend> Drop for Lease<DB> {
+/// Borrows a connection from those at hand, or from the pool.
+async fn borrow<DB: Backend>(node: &Node<DB>) -> Result<Borrowed<DB>, sqlx::Error> {
+    let place = Arc::clone(&node.places).acquire_owned().await;
+    let place = place.map_err(|_closed| sqlx::Error::PoolClosed)?;
+    // Said before the last look: from now on, nothing is kept from this one.
+    let _waiting = node.warm.wait();
+    while let Some(kept) = node.warm.take() {
+        if let Some(kept) = node.tested(kept).await {
+            return Ok(Borrowed {
+                place,
+                kept,
+                known: true,
+                opened: false,
+            });
+        }
+    }
+    let (connection, age) = AGE
+        .scope(Cell::new(None), async {
+            let connection = node.pool.acquire().await?;
+            let age = AGE.try_with(Cell::get).ok().flatten();
+            Ok::<_, sqlx::Error>((connection, age))
+        })
+        .await?;
+    let now = clock::now();
+    let kept = Kept {
+        connection,
+        left: now,
+        // The pool took the age before now: the connection was there at least this long ago.
+        connected_by: age.map_or(now, |age| now.before(age)),
+        heard: now,
+    };
+    Ok(Borrowed {
+        place,
+        kept,
+        known: age.is_some(),
+        opened: age.is_none(),
+    })
+}
+
+impl<DB: Backend> Held<DB> {
+    fn cut(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            drop(kept.connection.detach());
+        }
+    }
+}
+
+impl<DB: Backend> Drop for Held<DB> {
     fn drop(&mut self) {
         if !self.vouched {
             self.cut();
+        }
+        if let Some(kept) = self.kept.take() {
+            self.node.give_back(kept, self.used);
         }
     }
 }
@@ -110,20 +223,18 @@ impl<DB: Backend> Drop for Lease<DB> {
 impl<DB: Backend> Deref for Lease<DB> {
     type Target = DB::Connection;
 
-    #[expect(clippy::expect_used, reason = "it is taken by what drops the lease")]
+    #[expect(clippy::expect_used, reason = "it is taken by what ends the lease")]
     fn deref(&self) -> &DB::Connection {
-        self.connection
-            .as_ref()
-            .expect("a lease has its connection")
+        let kept = self.held.kept.as_ref();
+        &kept.expect("a lease has its connection").connection
     }
 }
 
 impl<DB: Backend> DerefMut for Lease<DB> {
-    #[expect(clippy::expect_used, reason = "it is taken by what drops the lease")]
+    #[expect(clippy::expect_used, reason = "it is taken by what ends the lease")]
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.connection
-            .as_mut()
-            .expect("a lease has its connection")
+        let kept = self.held.kept.as_mut();
+        &mut kept.expect("a lease has its connection").connection
     }
 }
 

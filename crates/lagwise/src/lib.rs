@@ -114,6 +114,7 @@ mod token;
 pub mod tower;
 mod transaction;
 mod view;
+mod warm;
 
 pub use lagwise_core::{
     Because, Catalog, Cause, Claim, Classification, Event, Fallback, Instant, Membership,

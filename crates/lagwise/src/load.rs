@@ -138,11 +138,6 @@ impl Conflicts {
 pub(crate) struct InFlight(Arc<Load>);
 
 impl InFlight {
-    /// Another place for what goes on with the connection when this one ends.
-    pub(crate) fn again(&self) -> Self {
-        Self::enter(&self.0)
-    }
-
     pub(crate) fn enter(load: &Arc<Load>) -> Self {
         // Relaxed: a count to compare by, which nothing else is ordered against.
         load.in_flight.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! One node as the router holds it: its pool, its load, its name.
+//! One node as the router holds it: its pool, what is kept at hand beside it, its load, its name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lagwise_core::{Instant, NodeId, NodeSpec};
-use sqlx::Pool;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Pool};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::backend::Backend;
 use crate::backend::sealed::ConnectOptions;
@@ -15,6 +18,7 @@ use crate::lease::Lease;
 use crate::load::Load;
 use crate::tally::Tally;
 use crate::tenure::Tenure;
+use crate::warm::{Kept, TERM, Warm};
 
 /// A node and the way to it.
 #[derive(Debug)]
@@ -33,6 +37,55 @@ pub(crate) struct Node<DB: Backend> {
     pub(crate) opening: Arc<AtomicBool>,
     /// How often it was chosen.
     pub(crate) tally: Tally,
+    /// The connections that are at hand.
+    pub(crate) warm: Warm<PoolConnection<DB>>,
+    /// One for each connection that the pool may have: leases have their turns here.
+    pub(crate) places: Arc<Semaphore>,
+    keeps: Keeps,
+    /// Told when a connection was put at hand where there was none.
+    stirred: Notify,
+    /// A pool gives connections back by tasks, also where its last holder is no task.
+    runtime: Option<Handle>,
+}
+
+/// After what use a node's connections are kept at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Nothing,
+    /// After one that sets nothing on the connection: nobody misses what the pool would do on its
+    /// return.
+    AfterReads,
+    AfterAll,
+}
+
+/// How a connection was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// By one statement that is known to be a read.
+    ByRead,
+    /// By somebody who may have done anything.
+    ByHolder,
+    /// Something on it has failed.
+    InVain,
+}
+
+impl Keeps {
+    fn after(self, used: Used) -> bool {
+        match used {
+            Used::ByRead => self != Self::Nothing,
+            Used::ByHolder => self == Self::AfterAll,
+            Used::InVain => false,
+        }
+    }
+}
+
+/// The parts of a node that are the application's choice.
+pub(crate) struct Way<DB: Backend> {
+    pub(crate) pool: Pool<DB>,
+    pub(crate) owned: bool,
+    pub(crate) address: Address,
+    pub(crate) tenure: Arc<Tenure>,
+    pub(crate) keeps: Keeps,
 }
 
 /// The text of a URL, to tell it from another. It may hold a password, and is never shown.
@@ -57,15 +110,104 @@ impl fmt::Debug for Address {
 }
 
 impl<DB: Backend> Node<DB> {
+    pub(crate) fn new(id: NodeId, spec: NodeSpec, way: Way<DB>) -> Self {
+        let most = way.pool.options().get_max_connections();
+        let places = usize::try_from(most).unwrap_or(usize::MAX);
+        Self {
+            id,
+            spec,
+            load: Arc::new(Load::new(clock::now())),
+            pool: way.pool,
+            owned: way.owned,
+            address: way.address,
+            tenure: way.tenure,
+            opening: Arc::default(),
+            tally: Tally::default(),
+            warm: Warm::new(),
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            keeps: way.keeps,
+            stirred: Notify::new(),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    /// A connection at hand that may be used as it is.
+    pub(crate) fn fresh(&self, now: Instant) -> Option<Kept<PoolConnection<DB>>> {
+        self.warm.take_if(|kept| {
+            !kept.is_over(now) && self.tenure.covers(kept.connected_by) && !self.is_cold(kept, now)
+        })
+    }
+
+    /// A connection that was at hand, if it may be used: one that has been silent for a while is
+    /// tested, where the pool tests its own.
+    pub(crate) async fn tested(
+        &self,
+        mut kept: Kept<PoolConnection<DB>>,
+    ) -> Option<Kept<PoolConnection<DB>>> {
+        let now = clock::now();
+        if !self.tenure.covers(kept.connected_by) {
+            drop(kept.connection.detach());
+            return None;
+        }
+        if kept.is_over(now) {
+            return None;
+        }
+        if self.is_cold(&kept, now) && kept.connection.ping().await.is_err() {
+            drop(kept.connection.detach());
+            return None;
+        }
+        Some(kept)
+    }
+
+    /// Whether a connection has to be tested before it is used. What is lost by one that has gone
+    /// since it was last heard of is a write that nobody may send again.
+    fn is_cold(&self, kept: &Kept<PoolConnection<DB>>, now: Instant) -> bool {
+        self.pool.options().get_test_before_acquire() && now.since(kept.heard) > FRESH
+    }
+
+    /// Takes a connection back.
+    pub(crate) fn give_back(&self, mut kept: Kept<PoolConnection<DB>>, used: Used) {
+        if !self.keeps.after(used) || !DB::is_at_rest(&mut kept.connection) {
+            return;
+        }
+        let now = clock::now();
+        kept.heard = now;
+        if self.warm.put(kept, now).is_none() {
+            self.stirred.notify_one();
+        }
+    }
+
+    /// Gives all connections that are at hand back to the pool, which tests them: one has failed as if
+    /// the node had gone.
+    pub(crate) fn cool(&self) {
+        drop(self.warm.clear());
+    }
+
+    /// Sees to it that no connection stays out of its pool, until the node is closed.
+    pub(crate) async fn keep_terms(&self) {
+        while !self.warm.is_closed() {
+            self.stirred.notified().await;
+            while self.warm.len() > 0 {
+                tokio::time::sleep(TERM / 2).await;
+                drop(self.warm.overdue(clock::now()));
+            }
+        }
+    }
+
+    /// How many connections nobody uses.
+    pub(crate) fn idle(&self) -> u32 {
+        u32::try_from(self.pool.num_idle() + self.warm.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether a read may have a connection here soon: one is idle or can be opened, or those there are
     /// have come round of late.
     pub(crate) fn has_room(&self, now: Instant, of_late: Duration) -> bool {
         let most = self.pool.options().get_max_connections();
-        self.pool.num_idle() > 0 || self.pool.size() < most || self.load.grants(now, of_late)
+        self.idle() > 0 || self.pool.size() < most || self.load.grants(now, of_late)
     }
 
     /// Borrows a connection.
-    pub(crate) async fn lease(&self) -> Result<Lease<DB>, sqlx::Error> {
+    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease<DB>, sqlx::Error> {
         Lease::acquire(self).await
     }
 
@@ -75,9 +217,8 @@ impl<DB: Backend> Node<DB> {
 
     /// How many of its connections somebody holds. Of a pool that is not ours, those borrowed here.
     pub(crate) fn on_loan(&self) -> u32 {
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
         let out = if self.owned && !self.pool.is_closed() {
-            self.pool.size().saturating_sub(idle)
+            self.pool.size().saturating_sub(self.idle())
         } else {
             0
         };
@@ -87,6 +228,8 @@ impl<DB: Backend> Node<DB> {
     /// Closes the pool, if it is ours. Connections on loan are waited for until `deadline`; whatever
     /// is given back later is closed then.
     pub(crate) async fn close(&self, deadline: Instant) {
+        drop(self.warm.close());
+        self.stirred.notify_one();
         if !self.owned {
             return;
         }
@@ -111,3 +254,13 @@ impl<DB: Backend> Node<DB> {
         DB::monitor_options(&self.pool.connect_options(), timeout)
     }
 }
+
+impl<DB: Backend> Drop for Node<DB> {
+    fn drop(&mut self) {
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        drop(self.warm.close());
+    }
+}
+
+/// A connection on which the server has just answered need not be asked whether it is there.
+const FRESH: Duration = Duration::from_millis(10);

@@ -257,7 +257,7 @@ pub(crate) fn shut_down(left: Shutdown) {
 
 /// How many leases and connections of a node are in use.
 pub(crate) fn in_use<DB: Backend>(node: &Node<DB>) {
-    let idle = u32::try_from(node.pool.num_idle()).unwrap_or(u32::MAX);
+    let idle = node.idle();
     metrics::in_use(node.name(), node.load.in_flight(), node.pool.size(), idle);
 }
 

@@ -91,6 +91,7 @@ impl<DB: Backend> Shared<DB> {
     /// A request failed on a node as it would if the node had gone.
     pub(crate) fn node_failed(&self, name: &str) {
         if let Some(node) = self.named(name) {
+            node.cool();
             self.orders.give(Command::Suspect(node.id));
             observe::node_failed(node.name());
         }

@@ -16,8 +16,7 @@ use crate::backend::{Backend, Fault, is_certain};
 use crate::clock;
 use crate::connection::ReadGuards;
 use crate::error::Error;
-use crate::lease::Lease;
-use crate::load::InFlight;
+use crate::lease::{Lease, Loan};
 use crate::route::Route;
 use crate::routing::{deposed, fallen_silent};
 use crate::session::SessionState;
@@ -31,7 +30,7 @@ pub struct Transaction<DB: Backend> {
     inner: sqlx::Transaction<'static, DB>,
     route: Route,
     ending: Ending<DB>,
-    _in_flight: InFlight,
+    _loan: Loan,
 }
 
 /// What must happen when a transaction ends.
@@ -54,12 +53,12 @@ pub(crate) enum Ending<DB: Backend> {
 pub(crate) async fn begin_on<DB: Backend>(
     lease: Lease<DB>,
     statement: Option<SqlStr>,
-) -> Result<(sqlx::Transaction<'static, DB>, InFlight), sqlx::Error> {
-    let (connection, in_flight, tenure) = lease.into_parts();
+) -> Result<(sqlx::Transaction<'static, DB>, Loan), sqlx::Error> {
+    let (connection, loan, tenure) = lease.into_parts();
     let beginning = Beginning(Some(tenure));
     let begun = sqlx::Transaction::begin(connection, statement).await;
     beginning.end();
-    Ok((begun?, in_flight))
+    Ok((begun?, loan))
 }
 
 /// A transaction that is about to begin.
@@ -86,12 +85,12 @@ impl<DB: Backend> Transaction<DB> {
         route: Route,
         ending: Ending<DB>,
     ) -> Result<Self, sqlx::Error> {
-        let (inner, in_flight) = begin_on(lease, statement).await?;
+        let (inner, loan) = begin_on(lease, statement).await?;
         Ok(Self {
             inner,
             route,
             ending,
-            _in_flight: in_flight,
+            _loan: loan,
         })
     }
 

@@ -7,6 +7,8 @@
 
 mod catalog;
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -18,7 +20,7 @@ use lagwise_core::{
 use sqlx::postgres::{
     PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgStatement, PgTypeInfo,
 };
-use sqlx::{Describe, Executor as _, FromRow, Postgres, Row as _, SqlStr};
+use sqlx::{Connection as _, Describe, Executor as _, FromRow, Postgres, Row as _, SqlStr};
 
 use super::sealed::Translate;
 use super::{Backend, Fault, Identity, Reading};
@@ -88,6 +90,16 @@ impl Translate for Postgres {
             let row = connection.fetch_one(sqlx::raw_sql(ACCEPTS_WRITES)).await?;
             row.try_get(0)
         })
+    }
+
+    fn is_at_rest(connection: &mut PgConnection) -> bool {
+        if connection.is_in_transaction() {
+            return false;
+        }
+        // It waits for answers that are owed. Where none is, it ends at once.
+        let owed = pin!(connection.flush());
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(owed.poll(&mut context), Poll::Ready(Ok(())))
     }
 
     fn classify<'a>(sql: &'a str, catalog: &Catalog) -> Classification<'a> {

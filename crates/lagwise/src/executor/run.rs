@@ -98,7 +98,8 @@ where
     DB: Backend,
     F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
 {
-    let mut connection = routing::write_because(origin.caller(), reason).await?;
+    let connection = routing::write_because(origin.caller(), reason).await?;
+    let mut connection = connection.for_statement(reason);
     let (node, on) = (Arc::clone(&connection.route().node), connection.on());
     let outcome = tokio::select! {
         biased;

@@ -118,7 +118,10 @@ enum Next<'a, DB: Backend> {
 impl<'a, DB: Backend> Attempts<'a, DB> {
     fn new(origin: &'a Origin<DB>, statement: &'a Statement<DB>) -> Result<Self, sqlx::Error> {
         let next = match origin.way(statement.sql.as_str())? {
-            Way::Read => Next::Read(Box::new(Search::new(origin.caller(), ReadOptions::new()))),
+            Way::Read => {
+                let search = Search::new(origin.caller(), ReadOptions::new());
+                Next::Read(Box::new(search.for_statement()))
+            }
             Way::Primary(reason) => Next::Primary(reason, None),
         };
         Ok(Self {
@@ -142,7 +145,7 @@ impl<'a, DB: Backend> Attempts<'a, DB> {
             Next::Read(search) => Ok(Connected::Read(search.run().await?)),
             Next::Primary(reason, _) => {
                 let connection = routing::write_because(self.origin.caller(), *reason).await?;
-                Ok(Connected::Write(connection))
+                Ok(Connected::Write(connection.for_statement(*reason)))
             }
         }
     }

@@ -181,6 +181,7 @@ impl<DB: Backend> Search<'_, DB> {
             Some(as_of) => clock::now().since(as_of),
             None => std::time::Duration::MAX,
         };
+        let leased = self.take_up(leased);
         let route = self.route(&leased, Role::Replica, reason, staleness);
         Some(ReadConnection::on_replica(
             leased.lease,
@@ -293,6 +294,7 @@ impl<DB: Backend> Search<'_, DB> {
         let load = self.foreseen.as_mut().and_then(Foreseen::load);
         let read = self.session();
         let read = read.map(|session| session.open_primary_read(wanted_replica, shadow));
+        let leased = self.take_up(leased);
         let route = self.route(&leased, Role::Primary, reason, std::time::Duration::ZERO);
         Ok(
             ReadConnection::on_primary(leased.lease, route, read, permit, load)

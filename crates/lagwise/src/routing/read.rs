@@ -108,6 +108,8 @@ pub(crate) struct Search<'a, DB: Backend> {
     pub(super) last_error: Option<Error>,
     /// In dry mode, what would have been decided.
     pub(super) foreseen: Option<Foreseen>,
+    /// Whether the router runs the statement itself.
+    is_statement: bool,
 }
 
 impl<'a, DB: Backend> Search<'a, DB> {
@@ -141,7 +143,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
             failed: Vec::new(),
             last_error: None,
             foreseen: None,
+            is_statement: false,
         }
+    }
+
+    /// The read is one statement, which sets nothing on its connection.
+    pub(crate) const fn for_statement(mut self) -> Self {
+        self.is_statement = true;
+        self
     }
 
     /// Finds a connection.
@@ -273,6 +282,14 @@ impl<'a, DB: Backend> Search<'a, DB> {
     /// Gives the place among those that wait to another.
     pub(super) fn leave_queue(&mut self) {
         self.place = None;
+    }
+
+    /// A connection that the read is done on.
+    pub(super) fn take_up(&self, mut leased: Leased<DB>) -> Leased<DB> {
+        if self.is_statement {
+            leased.lease.for_read();
+        }
+        leased
     }
 
     pub(super) const fn session(&self) -> Option<&Arc<SessionState>> {

@@ -75,7 +75,7 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut search = Search::new(caller, options);
+    let mut search = Search::new(caller, options).for_statement();
     loop {
         match attempt(&mut search, &mut work).await? {
             Ok(answer) => return Ok(Ran::Done(answer)),
@@ -115,7 +115,7 @@ impl Failed {
         if is_silence(&error) || is_timed_out(&error) {
             connection.discard();
         } else {
-            drop(connection);
+            connection.fail();
         }
         Self {
             node,

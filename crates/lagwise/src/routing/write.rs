@@ -121,7 +121,7 @@ pub(crate) async fn begin_unseen<DB: Backend>(
         () = passed(until) => Err(fallen_silent()),
     };
     begun
-        .map(|(transaction, _in_flight)| transaction)
+        .map(|(transaction, _loan)| transaction)
         .map_err(|error| account(caller.shared, &node, error))
 }
 
@@ -417,6 +417,7 @@ pub(super) fn account<DB: Backend>(
 ) -> Error {
     let fault = DB::fault(&error);
     if fault == Fault::Node {
+        node.cool();
         shared.orders.give(Command::Suspect(node.id));
     }
     if matches!(fault, Fault::Node | Fault::Busy | Fault::Conflict) {

@@ -130,7 +130,7 @@ impl Node {
         is_primary: bool,
         now: Instant,
     ) -> Self {
-        let idle = u32::try_from(way.pool.num_idle()).unwrap_or(u32::MAX);
+        let idle = way.idle();
         // Of the primary, all else would say only that it is no replica.
         let matters = |cause: &Cause| !is_primary || *cause == Cause::Drained;
         let cause = node.membership.cause().filter(matters);
