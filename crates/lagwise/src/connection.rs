@@ -96,6 +96,11 @@ impl<DB: Backend> ReadConnection<DB> {
         self.sight
     }
 
+    /// Nothing is done on it but one statement that is known to be a read.
+    pub(crate) const fn for_statement(&mut self) {
+        self.lease.for_read();
+    }
+
     /// Gives the connection back to its pool, which tests it.
     pub(crate) fn fail(mut self) {
         self.lease.doubt();

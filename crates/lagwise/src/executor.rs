@@ -18,7 +18,7 @@ use sqlx::{Acquire, Describe, Either, Execute, Executor, SqlStr};
 use self::run::run;
 pub(crate) use self::statement::Statement;
 use self::stream::{next, stream};
-use self::way::Origin;
+pub(crate) use self::way::Origin;
 use crate::backend::Backend;
 use crate::connection::WriteConnection;
 use crate::router::Router;
@@ -46,6 +46,7 @@ macro_rules! route_statements {
                     $origin(self),
                     Statement::take(query),
                     |connection, statement| collect(connection, statement, Either::left),
+                    Ok,
                 )
             }
 
@@ -91,6 +92,7 @@ macro_rules! route_statements {
                     $origin(self),
                     Statement::take(query),
                     |connection, statement| collect(connection, statement, Either::right),
+                    Ok,
                 )
             }
 
@@ -105,13 +107,8 @@ macro_rules! route_statements {
                 run(
                     $origin(self),
                     Statement::take(query),
-                    |connection, statement| {
-                        Box::pin(async move {
-                            DB::fetch_optional_on(connection, statement)
-                                .await?
-                                .ok_or(sqlx::Error::RowNotFound)
-                        })
-                    },
+                    DB::fetch_optional_on,
+                    |row| row.ok_or(sqlx::Error::RowNotFound),
                 )
             }
 
@@ -123,7 +120,12 @@ macro_rules! route_statements {
                 'p: 'e,
                 E: 'q + Execute<'q, DB>,
             {
-                run($origin(self), Statement::take(query), DB::fetch_optional_on)
+                run(
+                    $origin(self),
+                    Statement::take(query),
+                    DB::fetch_optional_on,
+                    Ok,
+                )
             }
 
             fn prepare_with<'e>(
@@ -144,6 +146,7 @@ macro_rules! route_statements {
                             DB::prepare_on(connection, statement.sql, &parameters).await
                         })
                     },
+                    Ok,
                 )
             }
 
@@ -156,6 +159,7 @@ macro_rules! route_statements {
                     $origin(self),
                     Ok(Statement::of_text(sql)),
                     |connection, statement| DB::describe_on(connection, statement.sql),
+                    Ok,
                 )
             }
         }

@@ -42,6 +42,8 @@ pub(crate) struct Node<DB: Backend> {
     /// One for each connection that the pool may have: leases have their turns here.
     pub(crate) places: Arc<Semaphore>,
     keeps: Keeps,
+    /// Whether its pool tests connections before it hands them out.
+    is_tested: bool,
     /// Told when a connection was put at hand where there was none.
     stirred: Notify,
     /// A pool gives connections back by tasks, also where its last holder is no task.
@@ -111,6 +113,7 @@ impl fmt::Debug for Address {
 
 impl<DB: Backend> Node<DB> {
     pub(crate) fn new(id: NodeId, spec: NodeSpec, way: Way<DB>) -> Self {
+        let is_tested = way.pool.options().get_test_before_acquire();
         let most = way.pool.options().get_max_connections();
         let places = usize::try_from(most).unwrap_or(usize::MAX);
         Self {
@@ -126,6 +129,7 @@ impl<DB: Backend> Node<DB> {
             warm: Warm::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             keeps: way.keeps,
+            is_tested,
             stirred: Notify::new(),
             runtime: Handle::try_current().ok(),
         }
@@ -162,7 +166,7 @@ impl<DB: Backend> Node<DB> {
     /// Whether a connection has to be tested before it is used. What is lost by one that has gone
     /// since it was last heard of is a write that nobody may send again.
     fn is_cold(&self, kept: &Kept<PoolConnection<DB>>, now: Instant) -> bool {
-        self.pool.options().get_test_before_acquire() && now.since(kept.heard) > FRESH
+        self.is_tested && now.since(kept.heard) > FRESH
     }
 
     /// Takes a connection back.
@@ -170,9 +174,10 @@ impl<DB: Backend> Node<DB> {
         if !self.keeps.after(used) || !DB::is_at_rest(&mut kept.connection) {
             return;
         }
-        let now = clock::now();
-        kept.heard = now;
-        if self.warm.put(kept, now).is_none() {
+        if self.is_tested {
+            kept.heard = clock::now();
+        }
+        if self.warm.put(kept).is_none() {
             self.stirred.notify_one();
         }
     }
@@ -187,9 +192,12 @@ impl<DB: Backend> Node<DB> {
     pub(crate) async fn keep_terms(&self) {
         while !self.warm.is_closed() {
             self.stirred.notified().await;
-            while self.warm.len() > 0 {
-                tokio::time::sleep(TERM / 2).await;
-                drop(self.warm.overdue(clock::now()));
+            // First of all: whatever is at hand is taken and put back all the time, and to be woken each
+            // time would cost more than what is saved.
+            tokio::time::sleep(TERM / 2).await;
+            drop(self.warm.overdue(clock::now()));
+            if self.warm.len() > 0 {
+                self.stirred.notify_one();
             }
         }
     }

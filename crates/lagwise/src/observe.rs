@@ -23,8 +23,20 @@ use crate::router::Shutdown;
 use crate::store::StoreError;
 use crate::token::TokenFault;
 
+/// Whether anybody wants to see the spans of requests.
+pub(crate) fn traces_routes() -> bool {
+    tracing::enabled!(target: "lagwise::route", tracing::Level::DEBUG)
+}
+
 /// A handle or a transaction was routed. The span of the request says where to.
 pub(crate) fn routed(route: &Route) {
+    if tracing::dispatcher::has_been_set() {
+        show_in_span(route);
+    }
+    metrics::routed(route);
+}
+
+fn show_in_span(route: &Route) {
     let span = tracing::Span::current();
     span.record("lagwise.node", &*route.node);
     span.record("lagwise.reason", route.reason.as_str());
@@ -38,7 +50,15 @@ pub(crate) fn routed(route: &Route) {
         retried = route.retried,
         "routed"
     );
-    metrics::routed(route);
+}
+
+/// How often each node was chosen since the last time, and why.
+pub(crate) fn tallied<'a, DB: Backend>(nodes: impl IntoIterator<Item = &'a Arc<Node<DB>>>) {
+    for node in nodes {
+        for (reason, count) in node.tally.untold() {
+            metrics::tallied(node.name(), reason, count);
+        }
+    }
 }
 
 /// In dry mode a read would have gone there. The span of the request says so.

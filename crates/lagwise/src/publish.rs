@@ -4,6 +4,7 @@
 //! what a reader sees can disagree. A waiter registers before it looks, so it cannot miss what it
 //! waits for. What is published is not this module's business.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::sync::{Pointer, Version, Versions};
@@ -33,6 +34,11 @@ impl<T> Published<T> {
         // After the store: who is woken by the version finds what goes with it.
         self.version
             .send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// What is published at present, for a look that nothing is awaited in.
+    pub(crate) fn peek(&self) -> impl Deref<Target = Arc<T>> {
+        self.present.load()
     }
 
     /// What is published at present.

@@ -118,6 +118,25 @@ impl fmt::Display for DryRoute {
 }
 
 impl Route {
+    /// The route to a node that nothing was waited for.
+    pub(crate) fn at_once(node: &Arc<str>, role: Role, reason: Reason) -> Self {
+        Self {
+            node: Arc::clone(node),
+            role,
+            reason,
+            staleness: Duration::ZERO,
+            waited: Duration::ZERO,
+            retried: false,
+            dry: None,
+        }
+    }
+
+    /// The same, where an answer can be that stale.
+    pub(crate) const fn with_staleness(mut self, staleness: Duration) -> Self {
+        self.staleness = staleness;
+        self
+    }
+
     /// Whether the node is proved to have what the read needed; not of a balanced node, which is
     /// assumed to.
     #[must_use]

@@ -18,9 +18,10 @@ use crate::builder::RouterBuilder;
 use crate::connection::{ReadConnection, WriteConnection};
 use crate::error::Error;
 use crate::events::Events;
+use crate::executor::Origin;
 use crate::observe;
 use crate::options::ReadOptions;
-use crate::routing::{self, Caller};
+use crate::routing;
 use crate::session::Session;
 use crate::shared::{RouterId, Shared};
 use crate::token::Token;
@@ -109,7 +110,7 @@ impl<DB: Backend> Router<DB> {
         &self,
         options: impl Into<ReadOptions>,
     ) -> Result<ReadConnection<DB>, Error> {
-        routing::read(self.caller(), options.into()).await
+        routing::read(Origin::ambient(self).caller(), options.into()).await
     }
 
     /// Runs a read, and once more on another node if the first one fails as a node does. See
@@ -144,7 +145,7 @@ impl<DB: Backend> Router<DB> {
         F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
         T: Send,
     {
-        routing::run_read(self.caller(), options.into(), work).await
+        routing::run_read(Origin::ambient(self).caller(), options.into(), work).await
     }
 
     /// A connection to the primary.
@@ -155,7 +156,7 @@ impl<DB: Backend> Router<DB> {
     /// # Cancel safety
     /// A dropped call has no effect.
     pub async fn write(&self) -> Result<WriteConnection<DB>, Error> {
-        routing::write(self.caller()).await
+        routing::write(Origin::ambient(self).caller()).await
     }
 
     /// [`Router::write`], under the name and with the errors of a pool's.
@@ -177,7 +178,7 @@ impl<DB: Backend> Router<DB> {
     /// # Cancel safety
     /// A dropped call has no effect.
     pub async fn begin(&self) -> Result<Transaction<DB>, sqlx::Error> {
-        Ok(routing::begin(self.caller(), None).await?)
+        Ok(routing::begin(Origin::ambient(self).caller(), None).await?)
     }
 
     /// A transaction on the primary that begins with a statement of its own, such as
@@ -193,7 +194,7 @@ impl<DB: Backend> Router<DB> {
         statement: impl SqlSafeStr,
     ) -> Result<Transaction<DB>, sqlx::Error> {
         let statement = statement.into_sql_str();
-        Ok(routing::begin(self.caller(), Some(statement)).await?)
+        Ok(routing::begin(Origin::ambient(self).caller(), Some(statement)).await?)
     }
 
     /// A transaction that only reads: one node, and one state of it throughout.
@@ -218,7 +219,7 @@ impl<DB: Backend> Router<DB> {
         &self,
         options: impl Into<ReadOptions>,
     ) -> Result<Transaction<DB>, sqlx::Error> {
-        Ok(routing::begin_read_only(self.caller(), options.into()).await?)
+        Ok(routing::begin_read_only(Origin::ambient(self).caller(), options.into()).await?)
     }
 
     /// Where the text of a statement may run, and what in it says so, by what is known of the
@@ -278,11 +279,6 @@ impl<DB: Backend> Router<DB> {
 
     pub(crate) const fn shared(&self) -> &Arc<Shared<DB>> {
         &self.shared
-    }
-
-    fn caller(&self) -> Caller<'_, DB> {
-        let (session, rules) = ambient::session(self.shared.id).unzip();
-        Caller::new(&self.shared, session, rules.unwrap_or_default())
     }
 }
 

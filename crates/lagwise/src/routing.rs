@@ -4,6 +4,7 @@
 //! without a deadline, a node that fails costs a read at most one retry, and a connection that was
 //! opened after its node was last observed is confirmed before it serves.
 
+mod at_once;
 mod authority;
 mod confirm;
 mod deadline;
@@ -19,6 +20,8 @@ mod write;
 
 use std::sync::Arc;
 
+use lagwise_core::Instant;
+
 pub(crate) use self::confirm::{Confirmed, Shows};
 pub(crate) use self::deadline::{passed, timed_out};
 pub(crate) use self::outlook::{Outlook, look_out};
@@ -28,6 +31,7 @@ pub(crate) use self::run::{
 };
 pub(crate) use self::write::{begin, begin_unseen, deposed, is_deposed, write, write_because};
 use crate::backend::Backend;
+use crate::options::ReadOptions;
 use crate::requests::Begun;
 use crate::rules::Rules;
 use crate::session::SessionState;
@@ -36,16 +40,16 @@ use crate::shared::Shared;
 /// On whose behalf a request is routed.
 pub(crate) struct Caller<'a, DB: Backend> {
     pub(crate) shared: &'a Arc<Shared<DB>>,
-    pub(crate) session: Option<Arc<SessionState>>,
-    pub(crate) rules: Rules,
+    pub(crate) session: Option<&'a Arc<SessionState>>,
+    pub(crate) rules: &'a Rules,
     pub(crate) begun: Begun<'a>,
 }
 
 impl<'a, DB: Backend> Caller<'a, DB> {
     pub(crate) fn new(
         shared: &'a Arc<Shared<DB>>,
-        session: Option<Arc<SessionState>>,
-        rules: Rules,
+        session: Option<&'a Arc<SessionState>>,
+        rules: &'a Rules,
     ) -> Self {
         Self {
             shared,
@@ -53,5 +57,13 @@ impl<'a, DB: Backend> Caller<'a, DB> {
             rules,
             begun: shared.requests.begin(),
         }
+    }
+
+    /// When a read that began then fails for having taken too long.
+    fn deadline(&self, options: &ReadOptions, began: Instant) -> Instant {
+        let limit = options.deadline.or(self.rules.reads.deadline);
+        let limit = limit.or(self.shared.read_deadline);
+        let deadline = limit.map_or(Instant::NEVER, |limit| began.after(limit));
+        deadline.min(self.rules.deadline.unwrap_or(Instant::NEVER))
     }
 }

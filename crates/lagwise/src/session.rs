@@ -304,8 +304,7 @@ impl<DB: Backend> Session<DB> {
     }
 
     pub(crate) fn caller(&self) -> Caller<'_, DB> {
-        let session = Some(Arc::clone(&self.state));
-        Caller::new(self.router.shared(), session, self.rules)
+        Caller::new(self.router.shared(), Some(&self.state), &self.rules)
     }
 }
 

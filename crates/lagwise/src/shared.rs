@@ -65,6 +65,12 @@ pub(crate) struct Shared<DB: Backend> {
     pub(crate) _ends: DropGuard,
 }
 
+impl<DB: Backend> Drop for Shared<DB> {
+    fn drop(&mut self) {
+        observe::tallied(self.published.load().roster.all());
+    }
+}
+
 impl<DB: Backend> Shared<DB> {
     pub(crate) fn node(&self, id: NodeId) -> Option<Arc<Node<DB>>> {
         self.published.load().roster.get(id).map(Arc::clone)

@@ -1,7 +1,8 @@
 //! How often a node was chosen, and why.
 //!
 //! Whoever looks at the status of a router sees its routes, whether or not an exporter of metrics is
-//! installed. A route costs one addition, and neither a lock nor memory. What a route is, `route` says.
+//! installed. A route costs one addition, and neither a lock nor memory; an exporter is told of all since
+//! the last time now and then. What a route is, `route` says.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,12 +10,16 @@ use lagwise_core::Reason;
 
 /// The routes to one node, by their reasons.
 #[derive(Debug, Default)]
-pub(crate) struct Tally([AtomicU64; Reason::ALL.len()]);
+pub(crate) struct Tally {
+    routes: [AtomicU64; Reason::ALL.len()],
+    /// How many of them have been told of.
+    told: [AtomicU64; Reason::ALL.len()],
+}
 
 impl Tally {
     /// The node was chosen.
     pub(crate) fn count(&self, reason: Reason) {
-        if let Some(counted) = self.0.get(reason.index()) {
+        if let Some(counted) = self.routes.get(reason.index()) {
             // Relaxed: a number to look at, which nothing is ordered against.
             counted.fetch_add(1, Ordering::Relaxed);
         }
@@ -23,10 +28,25 @@ impl Tally {
     /// The reasons that there were, and how often each.
     #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "nobody looks"))]
     pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self
+            .routes
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
         Reason::ALL
             .into_iter()
             .zip(counts)
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// The reasons that there were since this was last asked, and how often each.
+    pub(crate) fn untold(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let untold = self.routes.iter().zip(&self.told).map(|(count, told)| {
+            let count = count.load(Ordering::Relaxed);
+            count.saturating_sub(told.fetch_max(count, Ordering::Relaxed))
+        });
+        Reason::ALL
+            .into_iter()
+            .zip(untold)
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -48,5 +68,8 @@ mod tests {
         let counts: Vec<_> = tally.counts().collect();
         let expected: Vec<_> = Reason::ALL.into_iter().zip(1..).collect();
         assert_eq!(counts, expected);
+        assert_eq!(tally.untold().collect::<Vec<_>>(), expected);
+        tally.count(Reason::Write);
+        assert_eq!(tally.untold().collect::<Vec<_>>(), [(Reason::Write, 1)]);
     }
 }

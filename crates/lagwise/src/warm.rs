@@ -41,7 +41,8 @@ pub(crate) struct Kept<T> {
     pub(crate) left: Instant,
     /// Since when it is known to be one and the same connection.
     pub(crate) connected_by: Instant,
-    /// When the server last said something on it.
+    /// When the server last said something on it; of a connection that is never tested for that, when it
+    /// left its pool.
     pub(crate) heard: Instant,
 }
 
@@ -75,8 +76,8 @@ impl<T> Warm<T> {
     }
 
     /// Keeps a connection, unless it has to go back to its pool: then it is returned.
-    pub(crate) fn put(&self, kept: Kept<T>, now: Instant) -> Option<Kept<T>> {
-        if kept.is_over(now) || self.is_awaited() {
+    pub(crate) fn put(&self, kept: Kept<T>) -> Option<Kept<T>> {
+        if self.is_awaited() {
             return Some(kept);
         }
         let mut stack = self.kept();
@@ -176,7 +177,7 @@ mod tests {
     fn the_one_that_was_used_last_is_taken_first() {
         let warm = Warm::new();
         for name in ['a', 'b', 'c'] {
-            assert!(warm.put(kept(name, 0), at(1)).is_none());
+            assert!(warm.put(kept(name, 0)).is_none());
         }
         assert_eq!(names(std::iter::from_fn(|| warm.take())), "cba");
     }
@@ -185,12 +186,12 @@ mod tests {
     fn a_connection_is_out_of_its_pool_for_a_term_and_no_longer() {
         let warm = Warm::new();
         let over = at(100).after(TERM);
-        assert!(warm.put(kept('a', 100), over).is_some(), "its time is over");
-        assert!(warm.put(kept('b', 101), over).is_none());
-        assert!(warm.put(kept('c', 200), over).is_none());
+        assert!(kept('a', 100).is_over(over), "used or not");
+        assert!(warm.put(kept('b', 101)).is_none());
+        assert!(warm.put(kept('c', 200)).is_none());
         assert_eq!(names(warm.overdue(over)), "", "nobody's time is over");
         let later = over.after(Duration::from_millis(1));
-        assert_eq!(names(warm.overdue(later)), "b", "used or not");
+        assert_eq!(names(warm.overdue(later)), "b");
         assert_eq!(names(warm.take()), "c");
     }
 
@@ -198,17 +199,17 @@ mod tests {
     fn nothing_is_kept_from_one_who_waits_in_the_pool() {
         let warm = Warm::new();
         let waits = warm.wait();
-        assert_eq!(names(warm.put(kept('a', 0), at(1))), "a");
+        assert_eq!(names(warm.put(kept('a', 0))), "a");
         assert_eq!(warm.len(), 0);
         drop(waits);
-        assert!(warm.put(kept('a', 0), at(1)).is_none());
+        assert!(warm.put(kept('a', 0)).is_none());
     }
 
     #[test]
     fn once_it_is_closed_nothing_is_kept() {
         let warm = Warm::new();
-        assert!(warm.put(kept('a', 0), at(1)).is_none());
+        assert!(warm.put(kept('a', 0)).is_none());
         assert_eq!(names(warm.close()), "a");
-        assert_eq!(names(warm.put(kept('b', 0), at(1))), "b");
+        assert_eq!(names(warm.put(kept('b', 0))), "b");
     }
 }

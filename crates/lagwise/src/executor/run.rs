@@ -14,58 +14,71 @@ use super::way::{Origin, Way};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::observe;
-use crate::options::ReadOptions;
 use crate::routing::{self, Ran};
 
-/// Runs `work` with the statement where it belongs.
-pub(super) fn run<'e, DB, T, F>(
+/// Runs `work` with the statement where it belongs, and hands over what `finish` makes of its answer.
+///
+/// Where that is, is decided when the statement is made. A read that can be run at once is run here; all
+/// else has a future of its own, so that this one is small.
+pub(super) fn run<'e, DB, T, R, F>(
     origin: Origin<DB>,
     statement: Result<Statement<DB>, sqlx::Error>,
     work: F,
-) -> BoxFuture<'e, Result<T, sqlx::Error>>
+    finish: fn(T) -> Result<R, sqlx::Error>,
+) -> BoxFuture<'e, Result<R, sqlx::Error>>
 where
     DB: Backend,
     T: Send + 'e,
+    R: Send + 'e,
     F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>
         + Send
         + Sync
         + 'e,
 {
-    Box::pin(async move {
-        let statement = statement?;
-        match origin.way(statement.sql.as_str())? {
-            Way::Primary(reason) => Ok(on_primary(&origin, statement, reason, work).await?),
-            Way::Read => read(&origin, statement, work).await,
-        }
-    })
+    let (statement, way) = match statement.and_then(|statement| {
+        let way = origin.way(statement.sql.as_str())?;
+        Ok((statement, way))
+    }) {
+        Ok(made) => made,
+        Err(error) => return Box::pin(std::future::ready(Err(error))),
+    };
+    match way {
+        Way::Primary(reason) => Box::pin(async move {
+            let answer = on_primary(&origin, statement, reason, work).await;
+            finish(answer?)
+        }),
+        Way::Read => Box::pin(async move {
+            let ran = routing::run_statement(origin.caller(), |connection| {
+                work(connection, statement.clone())
+            });
+            match ran.await? {
+                Ran::Done(answer) => finish(answer),
+                Ran::Refused(node) => {
+                    let refused = Box::pin(after_refusal(&origin, statement, &node, work));
+                    finish(refused.await?)
+                }
+            }
+        }),
+    }
 }
 
-async fn read<DB, T, F>(
+/// Runs a statement on the primary that a replica has refused as a write.
+async fn after_refusal<DB, T, F>(
     origin: &Origin<DB>,
     statement: Statement<DB>,
+    node: &Arc<str>,
     work: F,
-) -> Result<T, sqlx::Error>
+) -> Result<T, Error>
 where
     DB: Backend,
-    T: Send,
-    F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>
-        + Send
-        + Sync,
+    F: for<'c> Fn(&'c mut DB::Connection, Statement<DB>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
 {
-    let ran = routing::run_statement(origin.caller(), ReadOptions::new(), |connection| {
-        work(connection, statement.clone())
-    })
-    .await?;
-    let node = match ran {
-        Ran::Done(answer) => return Ok(answer),
-        Ran::Refused(node) => node,
-    };
-    observe::statement_refused(&node);
+    observe::statement_refused(node);
     let sql = statement.sql.clone();
     let outcome = on_primary(origin, statement, Reason::RefusedByReplica, work).await;
     let error = outcome.as_ref().err().and_then(Error::as_sqlx);
-    origin.shared.learn_refusal(&node, sql.as_str(), error);
-    Ok(outcome?)
+    origin.shared.learn_refusal(node, sql.as_str(), error);
+    outcome
 }
 
 /// Runs a statement on the primary, once.

@@ -32,7 +32,7 @@ pub(super) enum Way {
 
 impl<DB: Backend> Origin<DB> {
     /// A statement on a router, in the ambient session if there is one.
-    pub(super) fn ambient(router: &Router<DB>) -> Self {
+    pub(crate) fn ambient(router: &Router<DB>) -> Self {
         let (session, rules) = ambient::session(router.id()).unzip();
         Self {
             shared: Arc::clone(router.shared()),
@@ -50,8 +50,8 @@ impl<DB: Backend> Origin<DB> {
         }
     }
 
-    pub(super) fn caller(&self) -> Caller<'_, DB> {
-        Caller::new(&self.shared, self.session.clone(), self.rules)
+    pub(crate) fn caller(&self) -> Caller<'_, DB> {
+        Caller::new(&self.shared, self.session.as_ref(), &self.rules)
     }
 
     /// Decides where a text goes.

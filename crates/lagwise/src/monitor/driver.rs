@@ -198,6 +198,7 @@ impl<DB: Backend> Driver<DB> {
         let interval = snapshot.policy.poll_interval;
         if happened || self.gauged.is_none_or(|then| now.since(then) >= interval) {
             observe::published(&snapshot, now);
+            observe::tallied(self.roster.all());
             self.gauged = Some(now);
         }
         self.published.publish(View {

@@ -10,9 +10,7 @@ use crate::events::Happened;
 use crate::route::{DryRoute, Route};
 
 pub(super) fn routed(route: &Route) {
-    let (node, reason) = (label(&route.node), route.reason.as_str());
-    counter!("lagwise_routes_total", "node" => node.clone(), "role" => route.role.as_str(), "reason" => reason)
-        .increment(1);
+    let reason = route.reason.as_str();
     if !route.waited.is_zero() {
         histogram!("lagwise_route_wait_seconds", "reason" => reason)
             .record(route.waited.as_secs_f64());
@@ -21,6 +19,15 @@ pub(super) fn routed(route: &Route) {
         histogram!("lagwise_route_staleness_seconds", "reason" => reason)
             .record(route.staleness.as_secs_f64());
     }
+}
+
+pub(super) fn tallied(node: &Arc<str>, reason: Reason, count: u64) {
+    let role = match reason {
+        Reason::Eligible | Reason::Freshest | Reason::Panic => Role::Replica,
+        _ => Role::Primary,
+    };
+    counter!("lagwise_routes_total", "node" => label(node), "role" => role.as_str(), "reason" => reason.as_str())
+        .increment(count);
 }
 
 pub(super) fn foreseen(dry: &DryRoute) {

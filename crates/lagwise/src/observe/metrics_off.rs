@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{Instant, ProbeFailure, Snapshot};
+use lagwise_core::{Instant, ProbeFailure, Reason, Snapshot};
 
 use crate::events::Happened;
 use crate::route::{DryRoute, Route};
 
 pub(super) fn routed(_: &Route) {}
+
+pub(super) fn tallied(_: &Arc<str>, _: Reason, _: u64) {}
 
 pub(super) fn foreseen(_: &DryRoute) {}
 

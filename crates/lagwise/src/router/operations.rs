@@ -221,6 +221,7 @@ impl<DB: Backend> Router<DB> {
     async fn end(&self, deadline: Instant) {
         self.shared.tasks.close().await;
         let view = self.shared.published.load();
+        observe::tallied(view.roster.all());
         let mut closing = JoinSet::new();
         for node in view.roster.all().map(Arc::clone) {
             closing.spawn(async move { node.close(deadline).await });

@@ -8,9 +8,8 @@ use futures_core::future::BoxFuture;
 use lagwise_core::{Fallback, Floor, Reason, Request, Requirement, Role, Selection, Sight, select};
 
 use super::confirm::{Doubt, Shows, confirm};
-use super::deadline::{passed, timed_out};
 use super::read::Search;
-use super::run::{Failed, Run, end_of, fallen_silent};
+use super::run::{Failed, Run, end_of, until_end};
 use crate::backend::Backend;
 use crate::clock;
 use crate::connection::ReadConnection;
@@ -39,12 +38,12 @@ where
     let sight = connection.sight();
     let run = connection.run();
     let hedged = search.hedges().filter(|_| eligible).zip(sight);
-    let ended = match hedged {
-        Some((hedges, sight)) => {
-            let first = work(&mut connection);
-            with_second(search, hedges, (sight, first), work).await
-        }
-        None => Ended::First(until_end(search, run, work(&mut connection)).await),
+    let ended = if let Some((hedges, sight)) = hedged {
+        let first = work(&mut connection);
+        with_second(search, hedges, (sight, first), work).await
+    } else {
+        let (shared, deadline) = (search.shared(), search.deadline());
+        Ended::First(until_end(shared, run, deadline, work(&mut connection)).await)
     };
     match ended {
         Ended::First(Ok(answer)) => Ok(answer),
@@ -53,19 +52,6 @@ where
             connection.discard();
             Ok(answer)
         }
-    }
-}
-
-async fn until_end<DB: Backend, T>(
-    search: &Search<'_, DB>,
-    run: Run,
-    work: BoxFuture<'_, Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    tokio::select! {
-        biased;
-        outcome = work => outcome,
-        () = end_of(search.shared(), run) => Err(fallen_silent()),
-        () = passed(search.deadline()) => Err(timed_out()),
     }
 }
 
@@ -82,7 +68,12 @@ where
 {
     let began = clock::now();
     let after = hedges.lock().begin();
-    let mut first = Box::pin(until_end(search, Run::Replica(sight), first));
+    let mut first = Box::pin(until_end(
+        search.shared(),
+        Run::Replica(sight),
+        search.deadline(),
+        first,
+    ));
     let ended = tokio::select! {
         biased;
         outcome = &mut first => Ended::First(outcome),

@@ -34,6 +34,16 @@ use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction};
 
 /// A connection for a read.
+pub(crate) async fn read<DB: Backend>(
+    caller: Caller<'_, DB>,
+    options: ReadOptions,
+) -> Result<ReadConnection<DB>, Error> {
+    match caller.read_at_once(&options) {
+        Some(connection) => Ok(connection),
+        None => Box::pin(search(caller, options)).await,
+    }
+}
+
 #[tracing::instrument(
     name = "lagwise.read",
     target = "lagwise::route",
@@ -41,7 +51,7 @@ use crate::transaction::{Ending, Transaction};
     skip_all,
     fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
-pub(crate) async fn read<DB: Backend>(
+async fn search<DB: Backend>(
     caller: Caller<'_, DB>,
     options: ReadOptions,
 ) -> Result<ReadConnection<DB>, Error> {
@@ -118,10 +128,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let shared = caller.shared;
         let rules = caller.rules;
         let options = options.over(&rules.reads);
-        let limit = options.deadline.or(shared.read_deadline);
-        let deadline = limit
-            .map_or(Instant::NEVER, |limit| began.after(limit))
-            .min(rules.deadline.unwrap_or(Instant::NEVER));
+        let deadline = caller.deadline(&options, began);
         // Whoever has little time leaves half of it for where the read falls back to.
         let wait = options
             .wait_under(&shared.policy())
@@ -129,7 +136,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         shared.orders.note_read(began);
         Self {
             shared,
-            session: caller.session,
+            session: caller.session.cloned(),
             begun: caller.begun,
             options,
             fallback: options.fallback.unwrap_or(shared.fallback),

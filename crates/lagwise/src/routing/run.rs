@@ -8,13 +8,14 @@ use std::io;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Cause, Sight, Timeline};
+use lagwise_core::{Cause, Instant, Sight, Timeline};
 
-use super::deadline::is_timed_out;
+use super::deadline::{is_timed_out, passed, timed_out};
 use super::read::Search;
 use super::write::deposed;
 use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
+use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
@@ -58,16 +59,8 @@ pub(crate) enum Ran<T> {
 
 /// [`run_read`] for a statement that may turn out to be a write. It is not tried again then: it has
 /// to be run as one.
-#[tracing::instrument(
-    name = "lagwise.statement",
-    target = "lagwise::route",
-    level = "debug",
-    skip_all,
-    fields(lagwise.node, lagwise.reason, lagwise.dry)
-)]
 pub(crate) async fn run_statement<DB, T, F>(
     caller: Caller<'_, DB>,
-    options: ReadOptions,
     mut work: F,
 ) -> Result<Ran<T>, Error>
 where
@@ -75,13 +68,66 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut search = Search::new(caller, options).for_statement();
-    loop {
-        match attempt(&mut search, &mut work).await? {
-            Ok(answer) => return Ok(Ran::Done(answer)),
-            Err(failed) if failed.is_refusal::<DB>() => return Ok(Ran::Refused(failed.node)),
-            Err(failed) => search.forgive(failed)?,
+    let options = ReadOptions::new();
+    let failed = match caller.read_at_once(&options) {
+        None => None,
+        Some(mut connection) => {
+            connection.for_statement();
+            let run = connection.run();
+            let deadline = caller.deadline(&options, clock::now());
+            let answer = until_end(caller.shared, run, deadline, work(&mut connection)).await;
+            match answer {
+                Ok(answer) => return Ok(Ran::Done(answer)),
+                Err(error) => Some(Failed::on(connection, error)),
+            }
         }
+    };
+    Box::pin(run_by_search(caller, failed, work)).await
+}
+
+/// Runs a statement that has failed once, or could not be run at once.
+#[tracing::instrument(
+    name = "lagwise.statement",
+    target = "lagwise::route",
+    level = "debug",
+    skip_all,
+    fields(lagwise.node, lagwise.reason, lagwise.dry)
+)]
+async fn run_by_search<DB, T, F>(
+    caller: Caller<'_, DB>,
+    mut failed: Option<Failed>,
+    mut work: F,
+) -> Result<Ran<T>, Error>
+where
+    DB: Backend,
+    F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
+    T: Send,
+{
+    let mut search = Search::new(caller, ReadOptions::new()).for_statement();
+    loop {
+        match failed.take() {
+            None => match attempt(&mut search, &mut work).await? {
+                Ok(answer) => return Ok(Ran::Done(answer)),
+                Err(error) => failed = Some(error),
+            },
+            Some(failed) if failed.is_refusal::<DB>() => return Ok(Ran::Refused(failed.node)),
+            Some(failed) => search.forgive(failed)?,
+        }
+    }
+}
+
+/// Runs `work` until its end, that of its node or the deadline.
+pub(super) async fn until_end<DB: Backend, T>(
+    shared: &Shared<DB>,
+    run: Run,
+    deadline: Instant,
+    work: BoxFuture<'_, Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::select! {
+        biased;
+        outcome = work => outcome,
+        () = end_of(shared, run) => Err(fallen_silent()),
+        () = passed(deadline) => Err(timed_out()),
     }
 }
 

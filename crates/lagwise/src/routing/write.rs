@@ -36,6 +36,16 @@ pub(crate) async fn write<DB: Backend>(
 }
 
 /// A connection to the primary.
+pub(crate) async fn write_because<DB: Backend>(
+    caller: Caller<'_, DB>,
+    reason: Reason,
+) -> Result<WriteConnection<DB>, Error> {
+    match caller.write_at_once(reason) {
+        Some(connection) => Ok(connection),
+        None => Box::pin(write_in_time(caller, reason)).await,
+    }
+}
+
 #[tracing::instrument(
     name = "lagwise.write",
     target = "lagwise::route",
@@ -43,7 +53,7 @@ pub(crate) async fn write<DB: Backend>(
     skip_all,
     fields(lagwise.node, lagwise.reason)
 )]
-pub(crate) async fn write_because<DB: Backend>(
+async fn write_in_time<DB: Backend>(
     caller: Caller<'_, DB>,
     reason: Reason,
 ) -> Result<WriteConnection<DB>, Error> {
@@ -54,7 +64,7 @@ pub(crate) async fn write_because<DB: Backend>(
         found.leased.lease,
         route,
         found.on,
-        caller.session,
+        caller.session.cloned(),
     ))
 }
 
@@ -77,7 +87,7 @@ pub(crate) async fn begin<DB: Backend>(
         let route = found.route(Reason::Write);
         let ending = Ending::Write {
             shared: Arc::clone(caller.shared),
-            session: caller.session.clone(),
+            session: caller.session.cloned(),
             on: found.on,
         };
         let Leased { node, lease } = found.leased;
@@ -107,7 +117,7 @@ pub(crate) async fn begin_unseen<DB: Backend>(
     caller: Caller<'_, DB>,
 ) -> Result<sqlx::Transaction<'static, DB>, Error> {
     let found = connect_until(&caller, patience(&caller)).await?;
-    if let Some(session) = &caller.session {
+    if let Some(session) = caller.session {
         session.bind_to_primary();
         observe::session_bound();
     }
@@ -185,7 +195,7 @@ async fn connect_until<DB: Backend>(
     let mut waited = Duration::ZERO;
     loop {
         let before = on();
-        let session = caller.session.as_ref();
+        let session = caller.session;
         let until = (until, caller.rules.deadline.unwrap_or(Instant::NEVER));
         let leased = connect_primary(caller.shared, session, until, &mut waited).await?;
         // A timeline that began meanwhile is not known to be that of the connection.
@@ -270,6 +280,10 @@ async fn attempt<DB: Backend>(
         lease = node.lease() => lease,
         obstacle = gives_up(shared, node.id, until) => return Err(obstacle),
         () = passed(deadline) => {
+            // Both waits may end here, and that there is no primary says more.
+            if shared.published.load().primary_lost.is_some() {
+                return Err(Obstacle::Passing(Error::no_primary()));
+            }
             let error = Error::on_node(node.name(), sqlx::Error::PoolTimedOut);
             return Err(Obstacle::Final(error));
         }
@@ -353,7 +367,7 @@ fn primary_for<DB: Backend>(
     shared.node(id)
 }
 
-fn is_ahead(snapshot: &Snapshot, session: &Arc<SessionState>) -> bool {
+pub(super) fn is_ahead(snapshot: &Snapshot, session: &Arc<SessionState>) -> bool {
     let position = session.floor_under(snapshot).needed_position();
     position.is_some_and(|position| snapshot.place(position, Instant::NEVER) == Place::Ahead)
 }
