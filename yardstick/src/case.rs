@@ -1,6 +1,8 @@
 //! What can be measured, each in a module of its own.
 
+mod leaving;
 mod reads;
+mod writes;
 
 use clap::ValueEnum;
 
@@ -12,6 +14,10 @@ use crate::figure::Figure;
 pub(crate) enum Case {
     /// Reads by statement and by handle, beside a connection and a pool.
     Reads,
+    /// Writes by statement, beside a connection and a pool.
+    Writes,
+    /// How soon a session that wrote leaves the primary.
+    Leaving,
 }
 
 impl Case {
@@ -19,6 +25,8 @@ impl Case {
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Reads => "\n## Reads on one replica",
+            Self::Writes => "\n## Writes",
+            Self::Leaving => "\n## A session that wrote, and its reads",
         }
     }
 
@@ -26,6 +34,8 @@ impl Case {
     pub(crate) async fn measure(self, quick: bool) -> Result<Vec<Figure>> {
         match self {
             Self::Reads => reads::measure(quick).await,
+            Self::Writes => writes::measure(quick).await,
+            Self::Leaving => leaving::measure(quick).await,
         }
     }
 }

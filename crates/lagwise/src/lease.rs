@@ -12,6 +12,7 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,25 +167,55 @@ impl<DB: Backend> Lease<DB> {
 async fn borrow<DB: Backend>(node: &Node<DB>) -> Result<Borrowed<DB>, sqlx::Error> {
     let place = Arc::clone(&node.places).acquire_owned().await;
     let place = place.map_err(|_closed| sqlx::Error::PoolClosed)?;
+    let (kept, known, opened) = match take(node).await {
+        Some(kept) => (kept, true, false),
+        None => wait_for_pool(node).await?,
+    };
+    Ok(Borrowed {
+        place,
+        kept,
+        known,
+        opened,
+    })
+}
+
+/// A connection of the pool, or one that comes to hand meanwhile. Whether it is known where it leads, and
+/// whether it was opened for this.
+async fn wait_for_pool<DB: Backend>(
+    node: &Node<DB>,
+) -> Result<(Kept<PoolConnection<DB>>, bool, bool), sqlx::Error> {
+    let mut from_pool = pin!(take_from_pool(node));
+    // Who has a place is soon served by the pool, unless others hold its connections who have none.
+    if let Ok(borrowed) = tokio::time::timeout(SOON, &mut from_pool).await {
+        return borrowed;
+    }
     // Said before the last look: from now on, nothing is kept from this one.
     let _waiting = node.warm.wait();
+    match take(node).await {
+        Some(kept) => Ok((kept, true, false)),
+        None => from_pool.await,
+    }
+}
+
+/// A connection that is at hand, if one may be used.
+async fn take<DB: Backend>(node: &Node<DB>) -> Option<Kept<PoolConnection<DB>>> {
     while let Some(kept) = node.warm.take() {
         if let Some(kept) = node.tested(kept).await {
-            return Ok(Borrowed {
-                place,
-                kept,
-                known: true,
-                opened: false,
-            });
+            return Some(kept);
         }
     }
-    let (connection, age) = AGE
-        .scope(Cell::new(None), async {
-            let connection = node.pool.acquire().await?;
-            let age = AGE.try_with(Cell::get).ok().flatten();
-            Ok::<_, sqlx::Error>((connection, age))
-        })
-        .await?;
+    None
+}
+
+async fn take_from_pool<DB: Backend>(
+    node: &Node<DB>,
+) -> Result<(Kept<PoolConnection<DB>>, bool, bool), sqlx::Error> {
+    let acquire = AGE.scope(Cell::new(None), async {
+        let connection = node.pool.acquire().await?;
+        let age = AGE.try_with(Cell::get).ok().flatten();
+        Ok::<_, sqlx::Error>((connection, age))
+    });
+    let (connection, age) = acquire.await?;
     let now = clock::now();
     let kept = Kept {
         connection,
@@ -193,12 +224,7 @@ async fn borrow<DB: Backend>(node: &Node<DB>) -> Result<Borrowed<DB>, sqlx::Erro
         connected_by: age.map_or(now, |age| now.before(age)),
         heard: now,
     };
-    Ok(Borrowed {
-        place,
-        kept,
-        known: age.is_some(),
-        opened: age.is_none(),
-    })
+    Ok((kept, age.is_some(), age.is_none()))
 }
 
 impl<DB: Backend> Held<DB> {
@@ -303,6 +329,9 @@ fn note_age(age: Duration) {
 fn is_stale(metadata: &PoolConnectionMetadata) -> bool {
     metadata.idle_for > Duration::from_secs(1)
 }
+
+/// How long a pool takes to give back what one of ours has just returned to it.
+const SOON: Duration = Duration::from_millis(10);
 
 tokio::task_local! {
     /// The age of the connection that the pool is about to hand to the lease being taken; none where

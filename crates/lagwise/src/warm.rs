@@ -6,7 +6,7 @@
 //!
 //! The pool is still everybody's, and nobody starves by what is kept here. A connection is out of its
 //! pool for at most [`TERM`], used or not, so that whoever else waits there gets its turn, and the
-//! pool's own rules of age and idleness are followed. While one of ours waits within the pool, nothing
+//! pool's own rules of age and idleness are followed. While one of ours waits in vain within the pool, nothing
 //! is kept from it: who waits there says so before it looks here for the last time, and who puts
 //! something here looks afterwards whether anybody waits. That a connection may be kept at all is
 //! [`lease`](crate::lease)'s business.

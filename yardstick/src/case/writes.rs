@@ -1,0 +1,105 @@
+//! A write by statement on a session, beside the same on a pool of the driver and on a bare connection.
+//!
+//! How much a round trip matters depends on how long a commit takes: with `synchronous_commit` off it is
+//! that of the statement alone, with `fsync` on that of the disk.
+
+use lagwise::PgSession;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, PgPool};
+
+use crate::Result;
+use crate::figure::{Figure, Unit};
+use crate::rounds::{Caller, Compared, Rounds, Sample};
+use crate::stage::Stage;
+
+const WRITE: &str = "update counter set n = n + 1 where id = $1";
+
+async fn write<'e>(executor: impl sqlx::PgExecutor<'e>) -> Result<()> {
+    let write = sqlx::query(WRITE).bind(fastrand::i32(0..1000));
+    let done = write.execute(executor).await?;
+    assert_eq!(done.rows_affected(), 1, "every counter is there");
+    Ok(())
+}
+
+struct OnConnection(PgConnection);
+struct OnPool(PgPool);
+struct OnSession(PgSession);
+
+impl Caller for OnConnection {
+    async fn call(&mut self) -> Result<()> {
+        write(&mut self.0).await
+    }
+}
+
+impl Caller for OnPool {
+    async fn call(&mut self) -> Result<()> {
+        write(&self.0).await
+    }
+}
+
+impl Caller for OnSession {
+    async fn call(&mut self) -> Result<()> {
+        write(&self.0).await
+    }
+}
+
+pub(super) async fn measure(quick: bool) -> Result<Vec<Figure>> {
+    let settings: [(&str, &[(&str, &str)]); 3] = [
+        ("no fsync", &[]),
+        ("asynchronous", &[("synchronous_commit", "off")]),
+        ("fsync", &[("fsync", "on")]),
+    ];
+    let mut figures = Vec::new();
+    for (name, settings) in settings {
+        let stage = Stage::set_with(1, settings).await?;
+        for concurrency in [1, 16] {
+            let compared = compare(&stage, concurrency, quick).await?;
+            figures.extend(tell(&compared, &format!("write/{name}/{concurrency}")));
+        }
+        stage.cluster.shutdown().await?;
+    }
+    Ok(figures)
+}
+
+async fn compare(stage: &Stage, concurrency: usize, quick: bool) -> Result<Compared> {
+    let pool = stage.pool(0).await?;
+    let router = stage.router().await?;
+    let bare = PgConnection::connect(stage.url(0)).await?;
+    let many = || 0..concurrency;
+    let rounds = Rounds::on([stage.cluster.primary()])
+        .with("connection", vec![OnConnection(bare)])
+        .with("pool", many().map(|_| OnPool(pool.clone())).collect())
+        .with(
+            "session",
+            many().map(|_| OnSession(router.session())).collect(),
+        );
+    let compared = rounds.run(if quick { 2 } else { 20 }).await;
+    router.close().await;
+    compared
+}
+
+fn tell(compared: &Compared, name: &str) -> Vec<Figure> {
+    let ratio = |what: &str, of: fn(&Sample) -> f64| {
+        compared.ratio(
+            format!("{name}/session/{what} to pool"),
+            "session",
+            "pool",
+            of,
+        )
+    };
+    let latency = ratio("latency", |sample| sample.latency);
+    let mut figures = vec![
+        if name.contains("/fsync/") {
+            latency
+        } else {
+            latency.at_most(0.7)
+        },
+        ratio("client CPU", |sample| sample.client),
+        ratio("server CPU", |sample| sample.server),
+    ];
+    for who in ["connection", "pool", "session"] {
+        let name = format!("{name}/{who}/latency");
+        figures.push(compared.figure(name, Unit::Us, who, |sample| sample.latency));
+    }
+    figures
+}
