@@ -6,7 +6,6 @@
 //! Standard output belongs to what a command runs; our own words go to standard error. What is
 //! tested and measured is the business of the crates; here is only how to start it.
 
-use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +17,7 @@ use crate::invocation::Invocation;
 use crate::packages::Apt;
 use crate::step::Step;
 
+mod bench;
 mod browser;
 mod clock;
 mod console;
@@ -115,13 +115,9 @@ enum Command {
         #[arg(value_name = "LAW")]
         law: Option<OsString>,
     },
-    /// Measures what a decision costs, and what routing by text does.
-    #[command(disable_help_flag = true)]
-    Bench {
-        /// Passed to `cargo bench` as they are.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
-    },
+    /// Measures what routing costs: single functions, and statements on a real cluster beside a bare
+    /// connection, the driver's pool and proxies.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -137,7 +133,7 @@ fn main() -> ExitCode {
         Command::Simulate { seed, minutes } => simulate::run(seed, minutes),
         Command::Plant { only } => plant::run(only.as_deref()),
         Command::Loom { law } => loom::check(law),
-        Command::Bench { .. } => bench(after_command(env::args_os())),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -158,22 +154,11 @@ fn on_servers(package: &str, arguments: Vec<OsString>) -> Result<(), Failure> {
     Err(run.with(arguments).become_it())
 }
 
-fn bench(arguments: Vec<OsString>) -> Result<(), Failure> {
-    let run = Invocation::cargo(["bench", "--package", "lagwise-benches"]);
-    Err(run.with(arguments).become_it())
-}
-
-/// What follows `cargo xtask bench`, also a separator that comes first: clap takes that one for
-/// its own, and cargo must see it.
-fn after_command(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    line.skip(2).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Arguments, Command, OsString, Parser, after_command};
+    use super::{Arguments, Command, Parser};
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -215,25 +200,6 @@ mod tests {
             "xtask fuzz --seconds 9 --replay f",
         ] {
             assert!(parse(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_separator_reaches_the_benches() {
-        for line in [
-            "xtask bench select -- --quick",
-            "xtask bench -- --quick",
-            "xtask bench",
-        ] {
-            let words: Vec<&str> = line.split(' ').collect();
-            let parsed = Arguments::try_parse_from(&words).expect("the line is valid");
-            assert!(matches!(parsed.command, Command::Bench { .. }), "{line}");
-            let passed = after_command(words.iter().map(OsString::from));
-            assert_eq!(
-                passed,
-                words[2..],
-                "criterion's options follow the separator"
-            );
         }
     }
 }

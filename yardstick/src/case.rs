@@ -1,8 +1,11 @@
 //! What can be measured, each in a module of its own.
 
+mod functions;
 mod leaving;
 mod reads;
 mod writes;
+
+use std::path::Path;
 
 use clap::ValueEnum;
 
@@ -12,6 +15,8 @@ use crate::figure::Figure;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {
+    /// What single functions take.
+    Functions,
     /// Reads by statement and by handle, beside a connection and a pool.
     Reads,
     /// Writes by statement, beside a connection and a pool.
@@ -20,19 +25,34 @@ pub(crate) enum Case {
     Leaving,
 }
 
+/// How it is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    /// With few rounds: it only has to run.
+    pub(crate) quick: bool,
+    /// Where Criterion has left what it measured, if it has.
+    pub(crate) criterion: Option<&'a Path>,
+}
+
 impl Case {
     /// What it is about, for people.
     pub(crate) const fn told(self) -> &'static str {
         match self {
-            Self::Reads => "\n## Reads on one replica",
-            Self::Writes => "\n## Writes",
-            Self::Leaving => "\n## A session that wrote, and its reads",
+            Self::Functions => "Single functions",
+            Self::Reads => "Reads on one replica",
+            Self::Writes => "Writes",
+            Self::Leaving => "A session that wrote, and its reads",
         }
     }
 
-    /// Its figures; of few rounds where it only has to run.
-    pub(crate) async fn measure(self, quick: bool) -> Result<Vec<Figure>> {
+    /// Its figures.
+    pub(crate) async fn measure(self, run: Run<'_>) -> Result<Vec<Figure>> {
+        let quick = run.quick;
         match self {
+            Self::Functions => match run.criterion {
+                Some(folder) => functions::read(folder),
+                None => Ok(Vec::new()),
+            },
             Self::Reads => reads::measure(quick).await,
             Self::Writes => writes::measure(quick).await,
             Self::Leaving => leaving::measure(quick).await,

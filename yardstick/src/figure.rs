@@ -45,6 +45,9 @@ pub(crate) struct Figure {
     /// The most that it may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at_most: Option<f64>,
+    /// Whether it stands in documents.
+    #[serde(skip)]
+    shown: bool,
 }
 
 impl Figure {
@@ -60,6 +63,7 @@ impl Figure {
             high: quantile(&sorted, 75),
             rounds: sorted.len(),
             at_most: None,
+            shown: false,
         }
     }
 
@@ -67,6 +71,17 @@ impl Figure {
     pub(crate) fn at_most(mut self, goal: f64) -> Self {
         self.at_most = Some(goal);
         self
+    }
+
+    /// The same, for documents.
+    pub(crate) const fn shown(mut self) -> Self {
+        self.shown = true;
+        self
+    }
+
+    /// Whether it stands in documents: as all do that have a goal.
+    pub(crate) const fn is_shown(&self) -> bool {
+        self.shown || self.at_most.is_some()
     }
 
     /// Whether it is what it has to be.

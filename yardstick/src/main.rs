@@ -10,11 +10,12 @@ mod report;
 mod rounds;
 mod stage;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
 
-use crate::case::Case;
+use crate::case::{Case, Run};
 use crate::report::Report;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -32,6 +33,12 @@ struct Arguments {
     /// A tenth of the rounds: shows that it runs, not what it costs.
     #[arg(long)]
     quick: bool,
+    /// Puts the figures that matter most into this document as well.
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+    /// Where Criterion has left what it measured.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    criterion: Option<PathBuf>,
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -43,7 +50,14 @@ async fn main() -> Result<ExitCode> {
     };
     let mut report = Report::new(arguments.json);
     for case in cases {
-        report.add(case, case.measure(arguments.quick).await?)?;
+        let run = Run {
+            quick: arguments.quick,
+            criterion: arguments.criterion.as_deref(),
+        };
+        report.add(case, case.measure(run).await?)?;
+    }
+    if let Some(document) = arguments.into {
+        report.write_into(&document)?;
     }
     report.end()
 }

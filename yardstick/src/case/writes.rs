@@ -94,8 +94,8 @@ fn tell(compared: &Compared, name: &str) -> Vec<Figure> {
         } else {
             latency.at_most(0.7)
         },
-        ratio("client CPU", |sample| sample.client),
-        ratio("server CPU", |sample| sample.server),
+        ratio("client CPU", |sample| sample.client).shown(),
+        ratio("server CPU", |sample| sample.server).shown(),
     ];
     for who in ["connection", "pool", "session"] {
         let name = format!("{name}/{who}/latency");
