@@ -293,7 +293,7 @@ impl<DB: Backend> RouterBuilder<DB> {
             statements,
             requests: Requests::default(),
             changing: tokio::sync::Mutex::new(()),
-            orders: monitor::start(machine, &published, announcer, &tasks),
+            orders: monitor::start(machine, &published, announcer, &tasks, !self.dry_run),
             purse: Purse::new(now, self.budget, first.pool.options().get_max_connections()),
             fallback: self.fallback,
             read_deadline: self.read_deadline,

@@ -73,6 +73,7 @@
     expect(dead_code, reason = "a backend is what uses it all")
 )]
 
+mod ahead;
 mod ambient;
 mod backend;
 mod budget;

@@ -106,6 +106,7 @@ pub(crate) fn start<DB: Backend>(
     published: &Arc<Published<View<DB>>>,
     announcer: Announcer,
     tasks: &Tasks,
+    gets_ready: bool,
 ) -> Orders<DB> {
     let view = published.load();
     let roster = view.roster.clone();
@@ -125,6 +126,7 @@ pub(crate) fn start<DB: Backend>(
         published: Arc::clone(published),
         announcer,
         activity: Arc::clone(&activity),
+        gets_ready,
         gauged: None,
     };
     for node in roster.iter() {

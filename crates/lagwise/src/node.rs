@@ -34,7 +34,9 @@ pub(crate) struct Node<DB: Backend> {
     /// Which server is known to answer here.
     pub(crate) tenure: Arc<Tenure>,
     /// Whether a connection is being opened that nobody waits for.
-    pub(crate) opening: Arc<AtomicBool>,
+    pub(crate) opening: AtomicBool,
+    /// Whether connections were opened for its share of the reads since it last had none.
+    pub(crate) is_ready: AtomicBool,
     /// How often it was chosen.
     pub(crate) tally: Tally,
     /// The connections that are at hand.
@@ -124,7 +126,8 @@ impl<DB: Backend> Node<DB> {
             owned: way.owned,
             address: way.address,
             tenure: way.tenure,
-            opening: Arc::default(),
+            opening: AtomicBool::default(),
+            is_ready: AtomicBool::default(),
             tally: Tally::default(),
             warm: Warm::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),

@@ -38,6 +38,12 @@ impl Tally {
             .filter(|(_, count)| *count > 0)
     }
 
+    /// Whether it ever was.
+    pub(crate) fn is_any(&self) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     /// The reasons that there were since this was last asked, and how often each.
     pub(crate) fn untold(&self) -> impl Iterator<Item = (Reason, u64)> {
         let untold = self.routes.iter().zip(&self.told).map(|(count, told)| {

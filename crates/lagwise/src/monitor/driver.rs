@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::departure::Departure;
 use super::prober::{Outcome, Prober};
 use super::{Activity, Change, Command, Tasks};
+use crate::ahead;
 use crate::backend::Backend;
 use crate::clock;
 use crate::events::{Announcer, Happened};
@@ -31,6 +32,8 @@ pub(crate) struct Driver<DB: Backend> {
     pub(super) published: Arc<Published<View<DB>>>,
     pub(super) announcer: Announcer,
     pub(super) activity: Arc<Activity>,
+    /// Whether reads go to replicas, so that connections are opened for those that come back.
+    pub(super) gets_ready: bool,
     /// When the gauges were last set.
     pub(super) gauged: Option<Instant>,
 }
@@ -200,6 +203,10 @@ impl<DB: Backend> Driver<DB> {
             observe::published(&snapshot, now);
             observe::tallied(self.roster.all());
             self.gauged = Some(now);
+        }
+        if self.gets_ready {
+            let seen = (&snapshot, now);
+            ahead::get_ready(&self.published, &self.tasks, &self.roster, seen);
         }
         self.published.publish(View {
             snapshot: Arc::new(snapshot),

@@ -6,6 +6,8 @@
 //! instructions. Whatever does not go smoothly is no business of this module: it says nothing, and the
 //! search begins at its beginning.
 
+use std::sync::Arc;
+
 use lagwise_core::{
     Instant, NodeView, Reason, Request, Requirement, Role, Selection, recheck, select,
 };
@@ -20,31 +22,30 @@ use crate::lease::Lease;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::route::Route;
+use crate::session::SessionState;
+use crate::shared::Shared;
 use crate::view::View;
 
-impl<DB: Backend> Caller<'_, DB> {
+/// What a read asks for that has not failed anywhere.
+pub(super) struct Asked<'a, DB: Backend> {
+    pub(super) shared: &'a Shared<DB>,
+    pub(super) session: Option<&'a Arc<SessionState>>,
+    /// Besides what the session needs.
+    pub(super) requirement: Requirement,
+}
+
+impl<DB: Backend> Asked<'_, DB> {
     /// A connection to a replica that is eligible at this moment.
-    pub(super) fn read_at_once(&self, options: &ReadOptions) -> Option<ReadConnection<DB>> {
-        let shared = self.shared;
-        let is_plain = !shared.dry && shared.hedges.is_none();
-        if !is_plain || !self.may_go_at_once() {
-            return None;
-        }
-        let now = clock::now();
-        if self.rules.deadline.is_some_and(|deadline| now >= deadline) {
-            return None;
-        }
-        shared.orders.note_read(now);
-        let view = shared.published.peek();
-        let session = self.session;
-        let floor = session.map(|session| session.floor_under(&view));
-        let stated = options.requirement.and(self.rules.reads.requirement);
+    pub(super) fn read(&self, now: Instant) -> Option<ReadConnection<DB>> {
+        let view = self.shared.published.peek();
+        let floor = self.session.map(|session| session.floor_under(&view));
+        let requirement = match floor {
+            Some(floor) => self.requirement.and(Requirement::at_least(floor)),
+            None => self.requirement,
+        };
         let request = Request {
-            requirement: match floor {
-                Some(floor) => stated.and(Requirement::at_least(floor)),
-                None => stated,
-            },
-            fallback: shared.fallback,
+            requirement,
+            fallback: self.shared.fallback,
             wait_until: now,
             failed: &[],
         };
@@ -58,12 +59,12 @@ impl<DB: Backend> Caller<'_, DB> {
             .node(candidate.node)
             .filter(|seen| !seen.spec.balanced)?;
         let lease = Lease::at_hand(node, now).filter(|lease| has_seen(seen, lease))?;
-        let reached = recheck(&view, candidate.node, &request.requirement, now).ok()?;
+        let reached = recheck(&view, candidate.node, &requirement, now).ok()?;
         let confirmed = Confirmed {
             sight: seen.sight(),
             shows: Shows::Observed(reached),
         };
-        let read = match session {
+        let read = match self.session {
             Some(session) => Some(session.open_read(confirmed)?),
             None => None,
         };
@@ -77,6 +78,28 @@ impl<DB: Backend> Caller<'_, DB> {
             confirmed.sight,
             read,
         ))
+    }
+}
+
+impl<DB: Backend> Caller<'_, DB> {
+    /// A connection to a replica that is eligible at this moment; none where a read may be asked of two.
+    pub(super) fn read_at_once(&self, options: &ReadOptions) -> Option<ReadConnection<DB>> {
+        let shared = self.shared;
+        let is_plain = !shared.dry && shared.hedges.is_none();
+        if !is_plain || !self.may_go_at_once() {
+            return None;
+        }
+        let now = clock::now();
+        if self.rules.deadline.is_some_and(|deadline| now >= deadline) {
+            return None;
+        }
+        shared.orders.note_read(now);
+        let asked = Asked {
+            shared,
+            session: self.session,
+            requirement: options.requirement.and(self.rules.reads.requirement),
+        };
+        asked.read(now)
     }
 
     /// A connection to the node that accepts writes.

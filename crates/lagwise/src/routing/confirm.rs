@@ -94,22 +94,6 @@ pub(super) async fn confirm<DB: Backend>(
         .map_err(|_| Doubt::Behind)
 }
 
-/// Asks a connection that nobody waits for where it leads. It is given back only if that is where its
-/// node is known to be.
-pub(super) async fn vouch<DB: Backend>(shared: &Shared<DB>, leased: &mut Leased<DB>) {
-    let timeout = shared.policy().probe_timeout;
-    let asked = tokio::time::timeout(timeout, DB::ask_once(&mut leased.lease)).await;
-    let snapshot = shared.published.load();
-    let view = snapshot.node(leased.node.id);
-    let (Ok(Ok(reading)), Some(view)) = (asked, view) else {
-        return;
-    };
-    let is_same = snapshot.system == Some(reading.system) && view.started == Some(reading.started);
-    if is_same || view.spec.balanced {
-        leased.lease.vouch();
-    }
-}
-
 /// Confirms a connection by what it says itself.
 async fn confirm_fresh<DB: Backend>(
     shared: &Shared<DB>,

@@ -8,17 +8,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
 
-use super::confirm::{Confirmed, Doubt, confirm, vouch};
+use super::confirm::{Confirmed, Doubt, confirm};
 use super::deadline::{passed, timed_out};
 use super::decide::Decision;
 use super::dry::Foreseen;
 use super::read::Search;
 use super::run::{Failed, Run, end_of, fallen_silent};
 use super::write::{await_primary, connect_primary};
+use crate::ahead;
 use crate::backend::Backend;
 use crate::budget::Permit;
 use crate::clock;
@@ -28,7 +28,6 @@ use crate::lease::{Lease, Leased};
 use crate::monitor::Command;
 use crate::node::Node;
 use crate::observe;
-use crate::shared::Shared;
 
 /// What became of an attempt at a replica.
 pub(super) enum Tried<DB: Backend> {
@@ -113,8 +112,9 @@ impl<DB: Backend> Search<'_, DB> {
             lease = node.lease() => lease,
             () = end_of(shared, Run::Replica(sight)) => Err(fallen_silent()),
             () = self.out_of_patience(node) => {
-                // The next read may find the connection open.
-                open_ahead(shared, node);
+                // Where opening takes longer than reads wait, none of them would see the end of it: the next
+                // one may find the connection open.
+                ahead::open(&shared.published, &shared.tasks, node, 1);
                 Err(slow())
             }
             () = passed(deadline) => Err(timed_out()),
@@ -308,26 +308,6 @@ impl<DB: Backend> Search<'_, DB> {
             .node(candidate.node)
             .map(lagwise_core::NodeView::sight)
     }
-}
-
-/// Goes on opening a connection for whoever comes next: where that takes longer than reads wait, none
-/// of them would ever see the end of it.
-fn open_ahead<DB: Backend>(shared: &Arc<Shared<DB>>, node: &Arc<Node<DB>>) {
-    // Relaxed: one task more or less makes no difference.
-    if node.opening.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let (ours, node) = (Arc::clone(shared), Arc::clone(node));
-    shared.tasks.spawn(async move {
-        match node.lease().await {
-            Ok(lease) => {
-                let node = Arc::clone(&node);
-                vouch(&ours, &mut Leased { node, lease }).await;
-            }
-            Err(error) => tracing::trace!(%error, "no connection could be opened ahead"),
-        }
-        node.opening.store(false, Ordering::Relaxed);
-    });
 }
 
 /// Whether a read goes to the primary for want of a replica, which its budget must allow.

@@ -9,6 +9,7 @@ use lagwise_core::{
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
+use super::at_once::Asked;
 use super::deadline::{is_timed_out, passed, time_out, timed_out};
 use super::decide::Decision;
 use super::dry::Foreseen;
@@ -165,6 +166,36 @@ impl<'a, DB: Backend> Search<'a, DB> {
         if self.shared.dry {
             return self.run_dry().await;
         }
+        if let Some(connection) = self.at_once() {
+            return Ok(connection);
+        }
+        Box::pin(self.search()).await
+    }
+
+    /// A connection that takes no search, if nothing has failed yet.
+    fn at_once(&self) -> Option<ReadConnection<DB>> {
+        let now = clock::now();
+        let is_first = self.failed.is_empty() && self.last_error.is_none();
+        if !is_first || now >= self.deadline || !self.may_begin() {
+            return None;
+        }
+        let asked = Asked {
+            shared: self.shared,
+            session: self.session.as_ref(),
+            requirement: self.options.requirement,
+        };
+        let mut connection = asked.read(now)?;
+        if self.is_statement {
+            connection.for_statement();
+        }
+        Some(connection)
+    }
+
+    fn may_begin(&self) -> bool {
+        self.begun.admit().is_ok() && !self.shared.tasks.is_closed()
+    }
+
+    async fn search(&mut self) -> Result<ReadConnection<DB>, Error> {
         let mut watcher: Option<Watcher> = None;
         loop {
             self.admit()?;
