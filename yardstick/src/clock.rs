@@ -1,6 +1,7 @@
-//! Time that passes, and time that processors spend: of this process, and of a server's.
+//! Time that passes, and time that processors spend: of this process, and of a server's or a
+//! proxy's.
 //!
-//! Processor time is what a statement costs whoever pays for the machine. Of a server it is read
+//! Processor time is what a statement costs whoever pays for the machine. Of the others it is read
 //! where Linux keeps it to the nanosecond, for each of its processes; what those used that have
 //! ended meanwhile is not in it, so connections are opened before a measurement begins.
 
@@ -36,7 +37,11 @@ pub(crate) fn of_this_process() -> Duration {
 
 /// The processor time that a node's present processes have used together.
 pub(crate) fn of_server(node: &Node) -> Result<Duration> {
-    let first = first_process(&node.data_dir())?;
+    of_family(first_process(&node.data_dir())?)
+}
+
+/// The processor time that a process and its present children have used together.
+pub(crate) fn of_family(first: u32) -> Result<Duration> {
     let mut used = of_process(first);
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
