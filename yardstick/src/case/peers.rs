@@ -169,6 +169,8 @@ impl<'a> Field<'a> {
             let added = |what, of| Figure::of(name(who, what), Unit::Us, &added(compared, who, of));
             figures.push(added("added latency", latency));
             figures.push(added("added CPU", processors));
+            let name = name(who, "rate to connection");
+            figures.push(compared.ratio(name, who, BARE, |sample| sample.rate));
         }
         if let Some(shares) = share_of_fastest(compared, &proxies) {
             let name = name("lagwise", "added latency to the fastest proxy");
