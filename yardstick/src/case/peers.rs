@@ -2,8 +2,14 @@
 //!
 //! The read is a row by its key, by a statement that is prepared once on each connection, and what it
 //! needs on a bare connection to the replica, in the same round, is taken off. What is left is what each
-//! way adds: to the time of the middle call, and to the processor time of client, proxy and servers
-//! together. Sixteen callers have sixteen bare connections, and reach a proxy by as many, or by a pool.
+//! way adds: to the time that a call takes, and to the processor time of client, proxy and servers together.
+//!
+//! One caller is measured with everybody on one processor, and its time is that of the middle call: what
+//! is done on the way, without waking processors and without a network, which a proxy on a machine of
+//! its own has twice. Sixteen callers have all processors and sixteen bare connections, and reach a proxy by
+//! as many, or by a pool. The time is the mean then, which is their number by the rate: without
+//! a pool that lets them wait in turn a few of them are served at once again and again, and the middle call says
+//! nothing of the others.
 //!
 //! `PgBouncer` leads to that replica; it pools by transaction where its version keeps prepared statements,
 //! and else by session, as its older versions have to. `Pgpool-II` balances reads over the primary and the
@@ -19,10 +25,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, PgPool};
 
 use self::proxies::Proxies;
-use crate::Result;
 use crate::figure::{Figure, Unit};
+use crate::processor::OneProcessor;
 use crate::rounds::{Caller, Compared, Rounds, Sample};
 use crate::stage::Stage;
+use crate::{Result, clock};
 
 /// What all others are compared with.
 const BARE: &str = "connection";
@@ -86,7 +93,7 @@ pub(super) async fn measure(quick: bool) -> Result<Vec<Figure>> {
     let stage = Stage::set(1).await?;
     let proxies = Proxies::before(&stage).await?;
     let mut figures = Vec::new();
-    for callers in [1, 16] {
+    for callers in [1, MANY] {
         let field = Field::new(&proxies, callers);
         let compared = field.compare(&stage, quick).await?;
         figures.extend(field.tell(&compared));
@@ -136,7 +143,9 @@ impl<'a> Field<'a> {
                 many().map(|_| OnPool(pool.clone())).collect(),
             );
         }
+        let held = (self.callers == 1).then(|| self.hold(stage)).transpose()?;
         let compared = rounds.run(if quick { 2 } else { 20 }).await;
+        drop(held);
         router.close().await;
         compared
     }
@@ -147,6 +156,13 @@ impl<'a> Field<'a> {
             connections.push(OnConnection(PgConnection::connect(url).await?));
         }
         Ok(connections)
+    }
+
+    fn hold(&self, stage: &Stage) -> Result<OneProcessor> {
+        let proxies = self.proxies.all().into_iter().map(|proxy| proxy.process);
+        let servers = stage.cluster.nodes().iter().map(clock::first_process);
+        let servers: Vec<u32> = servers.collect::<Result<_>>()?;
+        OneProcessor::hold(servers.into_iter().chain(proxies))
     }
 
     /// The names of the ways through a proxy.
@@ -161,18 +177,17 @@ impl<'a> Field<'a> {
 
     fn tell(&self, compared: &Compared) -> Vec<Figure> {
         let name = |who: &str, what: &str| format!("peers/{}/{who}/{what}", self.callers);
+        let time = self.time();
         let of_bare = |what, of| compared.figure(name(BARE, what), Unit::Us, BARE, of);
-        let mut figures = vec![of_bare("latency", latency), of_bare("CPU", processors)];
+        let mut figures = vec![of_bare("latency", time), of_bare("CPU", processors)];
         let ours = ["pool", "pools by role", "lagwise"];
         let proxies = self.through_proxies();
         for who in ours.iter().chain(&proxies) {
             let added = |what, of| Figure::of(name(who, what), Unit::Us, &added(compared, who, of));
-            figures.push(added("added latency", latency));
+            figures.push(added("added latency", time));
             figures.push(added("added CPU", processors));
-            let name = name(who, "rate to connection");
-            figures.push(compared.ratio(name, who, BARE, |sample| sample.rate));
         }
-        if let Some(shares) = share_of_fastest(compared, &proxies) {
+        if let Some(shares) = share_of_fastest(compared, &proxies, time) {
             let name = name("lagwise", "added latency to the fastest proxy");
             let figure = Figure::of(name, Unit::Ratio, &shares);
             // Many callers wait for each other, on whichever way.
@@ -183,11 +198,18 @@ impl<'a> Field<'a> {
         }
         figures
     }
+
+    /// How long a call takes, in microseconds.
+    fn time(&self) -> fn(&Sample) -> f64 {
+        match self.callers {
+            1 => |sample| sample.latency,
+            _ => |sample| MANY as f64 * 1e6 / sample.rate,
+        }
+    }
 }
 
-fn latency(sample: &Sample) -> f64 {
-    sample.latency
-}
+/// How many callers there are where there are many.
+const MANY: usize = 16;
 
 fn processors(sample: &Sample) -> f64 {
     sample.client + sample.proxy + sample.server
@@ -201,11 +223,15 @@ fn added(compared: &Compared, who: &str, of: fn(&Sample) -> f64) -> Vec<f64> {
 
 /// What the router adds to the time of a call, as a share of what the proxy adds that adds the least;
 /// below zero where the router takes something off.
-fn share_of_fastest(compared: &Compared, proxies: &[&str]) -> Option<Vec<f64>> {
-    let proxies = proxies.iter().map(|who| added(compared, who, latency));
+fn share_of_fastest(
+    compared: &Compared,
+    proxies: &[&str],
+    time: fn(&Sample) -> f64,
+) -> Option<Vec<f64>> {
+    let proxies = proxies.iter().map(|who| added(compared, who, time));
     let middle = |rounds: &[f64]| Figure::of("", Unit::Us, rounds).value;
     let fastest = proxies.min_by(|one, other| middle(one).total_cmp(&middle(other)))?;
-    let ours = added(compared, "lagwise", latency);
+    let ours = added(compared, "lagwise", time);
     let shares = ours.iter().zip(&fastest).map(|(ours, its)| ours / its);
     Some(shares.collect())
 }
