@@ -40,6 +40,8 @@ struct Plan {
     ending: Ending,
     /// Where it listens, by TCP and by the name of its socket.
     port: u16,
+    /// What it writes to its log when all its processes are there.
+    up: &'static str,
 }
 
 /// A running proxy.
@@ -59,9 +61,14 @@ impl Proxy {
         files: impl FnOnce(&Path) -> Vec<(&'static str, String)>,
         options: impl FnOnce(&Path) -> Vec<OsString>,
     ) -> Result<Self> {
+        let up = plan.up;
         let proxy = Self::assemble(plan, files, options)?;
         proxy.server.spawn()?;
         proxy.server.wait_listening(PATIENCE).await?;
+        // It may serve clients before that, and end badly.
+        let started = async || Ok(proxy.server.log_tail().contains(up));
+        let waited = wait::until_true(PATIENCE, "the proxy has started", started).await;
+        waited.map_err(|error| error.with_log(proxy.server.log_tail()))?;
         let url = proxy.url();
         let passes = async || {
             let asked = passes(&url).await;

@@ -105,6 +105,7 @@ impl PgBouncer {
             // It holds nothing outside its folder.
             ending: Ending::Outright,
             port: free_port()?,
+            up: "process up",
         };
         let port = plan.port;
         let files =
