@@ -73,12 +73,14 @@ async fn a_proxy_that_is_dropped_or_shut_down_leaves_nothing() -> Result<()> {
     let cluster = Cluster::builder().start().await?;
     let proxy = PgBouncer::over(address(cluster.primary())).await?;
     let home = Home::of(proxy.folder());
+    assert_is_found(proxy.process());
     drop(proxy);
     home.assert_gone();
 
     let proxy = Pgpool::over([address(cluster.primary())]).await?;
     let home = Home::of(proxy.folder());
     let first = proxy.process().unwrap();
+    assert_is_found(Some(first));
     assert!(
         shares_memory(first),
         "it holds something outside its folder"
@@ -171,6 +173,12 @@ async fn servers_of(cluster: &Cluster) -> i64 {
     let query = "select count(*) from pg_stat_activity
                  where backend_type = 'client backend' and pid <> pg_backend_pid()";
     cluster.replica(0).query_scalar(query).await.unwrap()
+}
+
+/// The watchdog takes those for servers that work in a folder of data, and ends all else only later.
+fn assert_is_found(process: Option<u32>) {
+    let place = fs::read_link(format!("/proc/{}/cwd", process.unwrap())).unwrap();
+    assert!(place.ends_with("data"), "it works in {}", place.display());
 }
 
 /// Whether there is a segment of System V shared memory that this process made.
