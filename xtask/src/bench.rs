@@ -10,7 +10,7 @@ use clap::Args;
 use crate::failure::Failure;
 use crate::invocation::{self, Invocation};
 use crate::packages::Apt;
-use crate::postgres;
+use crate::{postgres, proxies, valgrind};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,7 +35,10 @@ const FUNCTIONS: &str = "functions";
 const CRITERION: &str = "target/criterion";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    postgres::ensure(&mut Apt::default())?;
+    let mut apt = Apt::default();
+    postgres::ensure(&mut apt)?;
+    // A figure that cannot be had is left out, and who measures it says so.
+    let (_proxies, _valgrind) = (proxies::ensure(&mut apt), valgrind::ensure(&mut apt));
     let has_functions = arguments.has_functions();
     if has_functions {
         // What an earlier run has left is no figure of this one. That there is none is no failure.

@@ -30,10 +30,12 @@ mod plant;
 mod policy;
 mod postgres;
 mod promtool;
+mod proxies;
 mod redis;
 mod simulate;
 mod step;
 mod test;
+mod valgrind;
 
 #[derive(Debug, Parser)]
 #[command(

@@ -2,7 +2,9 @@
 
 mod functions;
 mod leaving;
+mod peers;
 mod reads;
+mod workload;
 mod writes;
 
 use std::path::Path;
@@ -21,8 +23,12 @@ pub(crate) enum Case {
     Reads,
     /// Writes by statement, beside a connection and a pool.
     Writes,
+    /// What a router and what proxies add to a read.
+    Peers,
     /// How soon a session that wrote leaves the primary.
     Leaving,
+    /// Requests of a web service on a primary with replicas, beside the primary alone.
+    Workload,
 }
 
 /// How it is measured.
@@ -41,7 +47,9 @@ impl Case {
             Self::Functions => "Single functions",
             Self::Reads => "Reads on one replica",
             Self::Writes => "Writes",
+            Self::Peers => "What is added to a read on the way",
             Self::Leaving => "A session that wrote, and its reads",
+            Self::Workload => "Requests on a primary and two replicas",
         }
     }
 
@@ -55,7 +63,9 @@ impl Case {
             },
             Self::Reads => reads::measure(quick).await,
             Self::Writes => writes::measure(quick).await,
+            Self::Peers => peers::measure(quick).await,
             Self::Leaving => leaving::measure(quick).await,
+            Self::Workload => workload::measure(quick).await,
         }
     }
 }

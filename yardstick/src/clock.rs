@@ -1,11 +1,11 @@
-//! Time that passes, and time that processors spend: of this process, and of a server's.
+//! Time that passes, and time that processors spend: of this process, and of a server's or a
+//! proxy's.
 //!
-//! Processor time is what a statement costs whoever pays for the machine. Of a server it is read
+//! Processor time is what a statement costs whoever pays for the machine. Of the others it is read
 //! where Linux keeps it to the nanosecond, for each of its processes; what those used that have
 //! ended meanwhile is not in it, so connections are opened before a measurement begins.
 
 use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -36,24 +36,33 @@ pub(crate) fn of_this_process() -> Duration {
 
 /// The processor time that a node's present processes have used together.
 pub(crate) fn of_server(node: &Node) -> Result<Duration> {
-    let first = first_process(&node.data_dir())?;
-    let mut used = of_process(first);
+    of_family(first_process(node)?)
+}
+
+/// The processor time that a process and its present children have used together.
+pub(crate) fn of_family(first: u32) -> Result<Duration> {
+    Ok(family(first)?.into_iter().map(of_process).sum())
+}
+
+/// A process and its present children.
+pub(crate) fn family(first: u32) -> Result<Vec<u32>> {
+    let mut family = vec![first];
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(process) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         if parent(process) == Some(first) {
-            used += of_process(process);
+            family.push(process);
         }
     }
-    Ok(used)
+    Ok(family)
 }
 
-/// The server writes the number of its first process here (PostgreSQL manual, "Creating a Database
+/// A node's first process; the server writes its number here (PostgreSQL manual, "Creating a Database
 /// Cluster").
-fn first_process(data: &Path) -> Result<u32> {
-    let text = fs::read_to_string(data.join("postmaster.pid"))?;
+pub(crate) fn first_process(node: &Node) -> Result<u32> {
+    let text = fs::read_to_string(node.data_dir().join("postmaster.pid"))?;
     let line = text.lines().next().unwrap_or_default();
     Ok(line.trim().parse()?)
 }

@@ -6,6 +6,7 @@
 mod case;
 mod clock;
 mod figure;
+mod processor;
 mod report;
 mod rounds;
 mod stage;

@@ -28,6 +28,10 @@ pub(crate) struct Sample {
     pub(crate) client: f64,
     /// Processor time of the servers for each call, in microseconds.
     pub(crate) server: f64,
+    /// What of that was the first server's.
+    pub(crate) primary: f64,
+    /// Processor time of proxies for each call, in microseconds.
+    pub(crate) proxy: f64,
     /// How many calls were made in a second.
     pub(crate) rate: f64,
 }
@@ -78,6 +82,8 @@ async fn call_until<C: Caller>(mut caller: C, until: Duration) -> Result<(C, Vec
 /// Contenders, and what they needed so far.
 pub(crate) struct Rounds<'a> {
     servers: Vec<&'a Node>,
+    /// The first process of each.
+    proxies: Vec<u32>,
     names: Vec<&'static str>,
     contenders: Vec<Box<dyn Contend>>,
     samples: Vec<Vec<Sample>>,
@@ -88,10 +94,17 @@ impl<'a> Rounds<'a> {
     pub(crate) fn on(servers: impl IntoIterator<Item = &'a Node>) -> Self {
         Self {
             servers: servers.into_iter().collect(),
+            proxies: Vec::new(),
             names: Vec::new(),
             contenders: Vec::new(),
             samples: Vec::new(),
         }
+    }
+
+    /// Counts the processor time of this process and its children as well.
+    pub(crate) fn through(mut self, proxy: u32) -> Self {
+        self.proxies.push(proxy);
+        self
     }
 
     /// One more contender.
@@ -120,28 +133,48 @@ impl<'a> Rounds<'a> {
     }
 
     async fn sample(&mut self, who: usize) -> Result<Sample> {
-        let before = (clock::of_this_process(), self.of_servers()?);
+        let before = self.used()?;
         let began = clock::now();
         let mut took = self.contenders[who].take_turn(SLICE).await?;
         let wall = clock::now().saturating_sub(began);
         // What a call leaves behind for others to do, such as giving a connection back, is a part of it.
         tokio::time::sleep(SETTLE).await;
-        let client = clock::of_this_process().saturating_sub(before.0);
-        let server = self.of_servers()?.saturating_sub(before.1);
+        let after = self.used()?;
         took.sort_by(f64::total_cmp);
         let calls = took.len() as f64;
+        let each = |of: fn(&Used) -> Duration| {
+            let used = of(&after).saturating_sub(of(&before));
+            used.as_secs_f64() * 1e6 / calls
+        };
         Ok(Sample {
             latency: quantile(&took, 50),
-            client: client.as_secs_f64() * 1e6 / calls,
-            server: server.as_secs_f64() * 1e6 / calls,
+            client: each(|used| used.client),
+            server: each(|used| used.servers),
+            primary: each(|used| used.primary),
+            proxy: each(|used| used.proxies),
             rate: calls / wall.as_secs_f64(),
         })
     }
 
-    fn of_servers(&self) -> Result<Duration> {
-        let used = self.servers.iter().map(|node| clock::of_server(node));
-        used.sum()
+    fn used(&self) -> Result<Used> {
+        let servers = self.servers.iter().map(|node| clock::of_server(node));
+        let servers: Vec<Duration> = servers.collect::<Result<_>>()?;
+        let proxies = self.proxies.iter().map(|first| clock::of_family(*first));
+        Ok(Used {
+            client: clock::of_this_process(),
+            primary: servers.first().copied().unwrap_or_default(),
+            servers: servers.iter().sum(),
+            proxies: proxies.sum::<Result<_>>()?,
+        })
     }
+}
+
+/// The processor time that was used so far.
+struct Used {
+    client: Duration,
+    primary: Duration,
+    servers: Duration,
+    proxies: Duration,
 }
 
 /// What each contender needed, in each round.
@@ -151,7 +184,8 @@ pub(crate) struct Compared {
 }
 
 impl Compared {
-    fn of(&self, name: &str) -> &[Sample] {
+    /// What one contender needed, in each round.
+    pub(crate) fn of(&self, name: &str) -> &[Sample] {
         let place = self.names.iter().position(|one| *one == name);
         place.map_or(&[], |place| &self.samples[place])
     }

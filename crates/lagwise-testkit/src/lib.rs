@@ -53,6 +53,8 @@
 //! |---|---|---|
 //! | a Redis, or Valkey, with nothing in it | [`RedisServer::start`] | [`RedisServer::wire`], [`RedisServer::pause`], [`RedisServer::kill`] |
 //! | one address for several nodes, which take its connections in turn | [`Balancer::over`] | [`Balancer::wire`] |
+//! | a proxy that lends one server's connections to many clients | [`PgBouncer::over`] | |
+//! | a proxy that spreads reads over a primary and its replicas | [`Pgpool::over`] | |
 //!
 //! With the feature `browser`, the page of a service can be looked at in a real browser: `Browser`.
 //!
@@ -62,7 +64,8 @@
 //! address of a relay in this process, which keeps it over restarts, refuses connections while the
 //! server is down, and obeys [`Node::client_wire`]. The kit's own questions, and
 //! [`Node::connect`], go past it over the socket. [`RedisServer::url`] is such an address too, and
-//! [`Balancer::url`] one that leads on to those of the nodes.
+//! [`Balancer::url`] one that leads on to those of the nodes. The proxies, [`PgBouncer::url`] and
+//! [`Pgpool::url`], are there to be measured: they listen on a TCP port of their own, with no relay.
 //!
 //! # Clusters that someone else counts on
 //!
@@ -75,11 +78,11 @@
 //!
 //! # Where clusters live, and their end
 //!
-//! A cluster, like a Redis server, is one folder, in memory where the system has a file system for
-//! that. It ends, with its servers, when [`Cluster`] or [`RedisServer`] is dropped or its `shutdown`
-//! is awaited; also while panicking, and, by a watchdog process, when the test is interrupted or
-//! killed. Only the template that data folders are copied from stays, for the next start. Run by
-//! root, servers run as the user `postgres`, else `nobody`.
+//! A cluster, like a Redis server or a proxy, is one folder, in memory where the system has a file
+//! system for that. It ends, with its servers, when [`Cluster`], [`RedisServer`] or the proxy is
+//! dropped or its `shutdown` is awaited; also while panicking, and, by a watchdog process, when the
+//! test is interrupted or killed. Only the template that data folders are copied from stays, for the
+//! next start. Run by root, servers run as the user `postgres`, else `nobody`.
 //!
 //! | Variable | Meaning |
 //! |---|---|
@@ -108,6 +111,7 @@ mod installation;
 mod node;
 mod processes;
 mod program;
+mod proxy;
 mod redis;
 mod server;
 mod settings;
@@ -125,6 +129,7 @@ pub use cluster::Cluster;
 pub use error::{Error, Result};
 pub use installation::Installation;
 pub use node::Node;
+pub use proxy::{PgBouncer, Pgpool, Pooling};
 pub use redis::RedisServer;
 pub use server::Stop;
 pub use sql::Scalar;

@@ -78,9 +78,9 @@ impl Node {
             .map_err(|error| Error::because(format!("cannot make {}", folder.display()), error))?;
         let launch = Launch {
             program: installation.program("postgres"),
-            data_option: "-D",
+            data_option: Some("-D"),
             options: Vec::new(),
-            socket: ".s.PGSQL.5432",
+            socket: ".s.PGSQL.5432".to_owned(),
         };
         let server = Server::new(*account, launch, folder);
         let client_wire = relays.wire_at(Listens::No, makings.port)?;

@@ -89,9 +89,9 @@ impl RedisServer {
         let wire = relays.wire(Listens::No)?;
         let launch = Launch {
             program,
-            data_option: "--dir",
+            data_option: Some("--dir"),
             options: options(),
-            socket: "redis.sock",
+            socket: "redis.sock".to_owned(),
         };
         let redis = Self {
             server: Server::new(account, launch, folder.join(SERVER)),

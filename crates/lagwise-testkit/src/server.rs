@@ -2,14 +2,15 @@
 //!
 //! The server is a direct child, so that its process id is known and cannot become another's, and
 //! its end is seen. Whatever was frozen is thawed before it is told to stop, since a frozen process
-//! hears nothing. What the server is, and is configured to be, is `node`'s and `redis`'s business.
+//! hears nothing. What the server is, and is configured to be, is `node`'s, `redis`'s
+//! and `proxy`'s business.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,11 +44,12 @@ pub enum Stop {
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
-    /// The option before the folder of the data, which the server makes its working folder.
-    pub(crate) data_option: &'static str,
+    /// The option before the folder of the data, of a server that makes that its working folder; any
+    /// other is started there.
+    pub(crate) data_option: Option<&'static str>,
     pub(crate) options: Vec<OsString>,
     /// The name of the socket, in the server's own folder.
-    pub(crate) socket: &'static str,
+    pub(crate) socket: String,
 }
 
 /// A server's program, its folder and, while it runs, its first process.
@@ -79,7 +81,7 @@ impl Server {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.join(self.launch.socket)
+        self.folder.join(&self.launch.socket)
     }
 
     /// The last lines of the log, empty where there is none.
@@ -125,8 +127,7 @@ impl Server {
             return Err(error);
         }
         let log = self.account.append(&self.log_file())?;
-        let mut command = self.account.command(&self.launch.program, &self.folder);
-        command.arg(self.launch.data_option).arg(self.data());
+        let mut command = self.command();
         command.args(&self.launch.options).stdin(Stdio::null());
         // In a group of its own, an interrupt from the terminal does not reach it.
         command
@@ -134,6 +135,17 @@ impl Server {
             .stderr(log)
             .process_group(0);
         command.spawn()
+    }
+
+    /// The watchdog finds servers by their working folder, so each ends up in that of its data.
+    fn command(&self) -> Command {
+        let (program, data) = (&self.launch.program, self.data());
+        let Some(option) = self.launch.data_option else {
+            return self.account.command(program, &data);
+        };
+        let mut command = self.account.command(program, &self.folder);
+        command.arg(option).arg(data);
+        command
     }
 
     /// Waits till clients get an answer, be it that the server is still starting up.
@@ -261,7 +273,8 @@ impl Server {
         waited.map_err(|error| error.with_log(self.log_tail()))
     }
 
-    fn pid(&self) -> Option<Pid> {
+    /// The first process, while it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
         self.life().pid()
     }
 
