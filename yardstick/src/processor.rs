@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::stage::Stage;
 use crate::{Result, clock};
 
 /// While it lives, this process and the others run on one processor.
@@ -35,6 +36,16 @@ impl OneProcessor {
         one.set(last.unwrap_or(0));
         held.bind(&one)?;
         Ok(held)
+    }
+
+    /// The same for a lone caller and a stage's servers; several callers use all processors.
+    pub(crate) fn for_one(callers: usize, stage: &Stage) -> Result<Option<Self>> {
+        if callers > 1 {
+            return Ok(None);
+        }
+        let nodes = stage.cluster.nodes().iter();
+        let servers: Vec<u32> = nodes.map(clock::first_process).collect::<Result<_>>()?;
+        Self::hold(servers).map(Some)
     }
 
     fn bind(&self, processors: &CpuSet) -> Result<()> {

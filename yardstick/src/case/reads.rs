@@ -7,6 +7,7 @@ use sqlx::{Connection as _, PgPool};
 
 use crate::Result;
 use crate::figure::{Figure, Unit};
+use crate::processor::OneProcessor;
 use crate::rounds::{Caller, Compared, Rounds, Sample};
 use crate::stage::Stage;
 
@@ -115,6 +116,7 @@ async fn compare(stage: &Stage, read: Read, concurrency: usize, quick: bool) -> 
             "handle",
             many().map(|_| OnHandle(router.session(), read)).collect(),
         );
+    let _held = OneProcessor::for_one(concurrency, stage)?;
     let compared = rounds.run(if quick { 2 } else { 20 }).await;
     router.close().await;
     compared

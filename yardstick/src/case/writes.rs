@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgPool};
 
 use crate::Result;
 use crate::figure::{Figure, Unit};
+use crate::processor::OneProcessor;
 use crate::rounds::{Caller, Compared, Rounds, Sample};
 use crate::stage::Stage;
 
@@ -73,6 +74,7 @@ async fn compare(stage: &Stage, concurrency: usize, quick: bool) -> Result<Compa
             "session",
             many().map(|_| OnSession(router.session())).collect(),
         );
+    let _held = OneProcessor::for_one(concurrency, stage)?;
     let compared = rounds.run(if quick { 2 } else { 20 }).await;
     router.close().await;
     compared
