@@ -1,5 +1,6 @@
 //! What can be measured, each in a module of its own.
 
+mod monitor;
 mod reads;
 
 use clap::ValueEnum;
@@ -12,6 +13,8 @@ use crate::figure::Figure;
 pub(crate) enum Case {
     /// Reads by statement and by handle, beside a connection and a pool.
     Reads,
+    /// Watching the nodes: processor time on both sides.
+    Monitor,
 }
 
 impl Case {
@@ -19,6 +22,7 @@ impl Case {
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Reads => "\n## Reads on one replica",
+            Self::Monitor => "\n## Watching, for each node and in percent of a core",
         }
     }
 
@@ -26,6 +30,7 @@ impl Case {
     pub(crate) async fn measure(self, quick: bool) -> Result<Vec<Figure>> {
         match self {
             Self::Reads => reads::measure(quick).await,
+            Self::Monitor => monitor::measure(quick).await,
         }
     }
 }
