@@ -1,12 +1,14 @@
 //! When each node is to be asked next.
 //!
 //! Four paces: the ordinary one, a slower one while nobody reads, a fast one while the cluster
-//! changes, and the fastest while a session waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
-//! that the processes of a fleet do not ask in step.
+//! changes, and the fastest while a session waits for replay. At the first three all nodes are asked at
+//! the beats of the router, and the replicas a little after the primary: what it says then is what they
+//! can have replayed when they are asked. A node that does not answer is tried at growing pauses.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::beat::Beat;
 use crate::backoff::Backoff;
 use crate::node::NodeId;
 use crate::policy::Policy;
@@ -17,6 +19,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Schedule {
     turns: Vec<Turn>,
+    beat: Beat,
     /// How a node begins that does not answer.
     backoff: Backoff,
     poll_interval: Duration,
@@ -66,6 +69,13 @@ impl Turn {
     }
 }
 
+/// When within a beat a node is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    AfterPrimary,
+}
+
 /// A read waits.
 #[derive(Debug)]
 struct Demand {
@@ -81,6 +91,7 @@ impl Schedule {
         let backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
         Self {
             turns: (0..nodes).map(|_| Turn::new(now, backoff)).collect(),
+            beat: Beat::new(now),
             backoff,
             poll_interval: policy.poll_interval,
             idle_poll_interval: policy.idle_poll_interval,
@@ -126,6 +137,7 @@ impl Schedule {
 
     /// A node that is due and not being asked; from now on it is being asked. None ends a round.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<NodeId> {
+        self.beat.advance(now, self.interval());
         let nodes = self.turns.len();
         let due = |index: &usize| {
             let turn = &self.turns[*index];
@@ -142,19 +154,30 @@ impl Schedule {
         u16::try_from(index).ok().map(NodeId::new)
     }
 
-    /// When the next node is due that is not being asked.
+    /// When the next node is due that is not being asked, or the next beat: it is there before the
+    /// answers that it is waited for with, so that these change nothing about it.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.turns
             .iter()
             .filter(|turn| !turn.asked)
             .map(|turn| turn.due)
+            .chain([self.beat.next()])
             .min()
     }
 
-    /// A node has answered. Its next turn is up to an eighth early, and counted from when this one
-    /// was due, so that slow answers do not stretch the interval.
-    pub(super) fn answered(&mut self, now: Instant, node: NodeId, random: &mut impl Random) {
-        let interval = self.interval();
+    /// A node has answered. Its next turn is at the next beat after the one that it was due at, so
+    /// that slow answers do not stretch the interval.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        place: Place,
+        random: &mut impl Random,
+    ) {
+        let offset = match place {
+            Place::First => Duration::ZERO,
+            Place::AfterPrimary => self.interval() / 8,
+        };
         let Some(turn) = self.turns.get_mut(node.index()) else {
             return;
         };
@@ -162,16 +185,15 @@ impl Schedule {
         if !turn.asked {
             return;
         }
+        self.beat.draw(random);
         turn.asked = false;
         turn.backoff.reset();
-        if core::mem::take(&mut turn.hurried) {
-            turn.due = turn.soonest(now, self.demand_interval);
-            return;
-        }
-        let eighth = u64::try_from(interval.as_nanos() / 8).unwrap_or(u64::MAX);
-        let early = Duration::from_nanos(random.below(eighth));
-        let from = turn.due.max(now.before(interval));
-        turn.due = from.after(interval.saturating_sub(early)).max(now);
+        let soonest = turn.soonest(now, self.demand_interval);
+        turn.due = if core::mem::take(&mut turn.hurried) {
+            soonest
+        } else {
+            self.beat.following(turn.due, offset).max(soonest)
+        };
     }
 
     /// A node has not answered.
