@@ -113,7 +113,11 @@ impl Watched<'_> {
     }
 
     /// Has the watches take turns with nobody, and tells what each node cost each time.
-    async fn compare(&self, watches: &[Watch], rounds: (usize, Duration)) -> Result<Vec<Vec<Used>>> {
+    async fn compare(
+        &self,
+        watches: &[Watch],
+        rounds: (usize, Duration),
+    ) -> Result<Vec<Vec<Used>>> {
         let (rounds, length) = rounds;
         let mut found = vec![Vec::new(); watches.len()];
         for round in 0..rounds {
@@ -177,7 +181,10 @@ async fn crowd(stage: &Stage, quick: bool) -> Result<Vec<Figure>> {
     let found = many
         .compare(&ALL[1..2], (rounds, Duration::from_secs(2)))
         .await?;
-    Ok(tell(&format!("100 ms, {nodes} nodes on 3 servers"), &found[0]))
+    Ok(tell(
+        &format!("100 ms, {nodes} nodes on 3 servers"),
+        &found[0],
+    ))
 }
 
 /// What each watched node costs, in percent of a core.
