@@ -1,5 +1,6 @@
 //! What can be measured, each in a module of its own.
 
+mod fleet;
 mod monitor;
 mod reads;
 
@@ -15,6 +16,8 @@ pub(crate) enum Case {
     Reads,
     /// Watching the nodes: processor time on both sides.
     Monitor,
+    /// How the probes of many processes fall on a database.
+    Fleet,
 }
 
 impl Case {
@@ -22,6 +25,7 @@ impl Case {
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Reads => "\n## Reads on one replica",
+            Self::Fleet => "\n## The probes of many processes, on a simulated clock",
             Self::Monitor => "\n## Watching, for each node and in percent of a core",
         }
     }
@@ -31,6 +35,7 @@ impl Case {
         match self {
             Self::Reads => reads::measure(quick).await,
             Self::Monitor => monitor::measure(quick).await,
+            Self::Fleet => fleet::measure(quick),
         }
     }
 }

@@ -27,7 +27,8 @@ pub(super) struct Schedule {
     settle_interval: Duration,
     demand_interval: Duration,
     idle: bool,
-    hastened: bool,
+    /// For how long the cluster has been changing, while it is.
+    hastened: Option<Duration>,
     demand: Option<Demand>,
     /// Which node is looked at first in this round of questions, and in the next: with the same one
     /// always first, waiting reads would always be served by it.
@@ -98,7 +99,7 @@ impl Schedule {
             settle_interval: policy.settle_interval,
             demand_interval: policy.demand_interval,
             idle: false,
-            hastened: false,
+            hastened: None,
             demand: None,
             first: 0,
             next_first: 0,
@@ -205,7 +206,7 @@ impl Schedule {
         turn.hurried = false;
         let pause = turn.backoff.fail(random);
         // Who comes back while the cluster changes may be the one that everybody waits for.
-        let pause = if self.hastened {
+        let pause = if self.hastened.is_some() {
             pause.min(self.poll_interval)
         } else {
             pause
@@ -273,19 +274,24 @@ impl Schedule {
         demand.pause = (demand.pause.saturating_mul(5) / 4).min(longest);
     }
 
-    /// How often each node is asked at present.
-    pub(super) const fn interval(&self) -> Duration {
-        if self.hastened {
-            self.settle_interval
-        } else if self.idle {
-            self.idle_poll_interval
-        } else {
-            self.poll_interval
+    /// How often each node is asked at present. The longer a change takes, the less a moment more of it
+    /// counts: after the first seconds haste slows down to the ordinary pace, so that a fleet whose
+    /// primary stays away does not load the nodes that are left.
+    pub(super) fn interval(&self) -> Duration {
+        match self.hastened {
+            Some(elapsed) => {
+                let slower = u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX);
+                let slower = slower.checked_next_power_of_two().unwrap_or(u32::MAX);
+                let pace = self.settle_interval.saturating_mul(slower);
+                pace.min(self.poll_interval)
+            }
+            None if self.idle => self.idle_poll_interval,
+            None => self.poll_interval,
         }
     }
 
-    /// Whether the cluster changes, and is asked faster.
-    pub(super) fn set_hastened(&mut self, hastened: bool) {
+    /// For how long the cluster has been changing, if it is, and is asked faster.
+    pub(super) fn set_hastened(&mut self, hastened: Option<Duration>) {
         self.hastened = hastened;
     }
 
