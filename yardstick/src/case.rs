@@ -1,7 +1,9 @@
 //! What can be measured, each in a module of its own.
 
+mod fleet;
 mod functions;
 mod leaving;
+mod monitor;
 mod peers;
 mod reads;
 mod workload;
@@ -29,6 +31,10 @@ pub(crate) enum Case {
     Leaving,
     /// Requests of a web service on a primary with replicas, beside the primary alone.
     Workload,
+    /// What watching the nodes costs on both sides.
+    Monitor,
+    /// What the probes of a fleet ask of one node.
+    Fleet,
 }
 
 /// How it is measured.
@@ -50,6 +56,8 @@ impl Case {
             Self::Peers => "What is added to a read on the way",
             Self::Leaving => "A session that wrote, and its reads",
             Self::Workload => "Requests on a primary and two replicas",
+            Self::Monitor => "The monitor",
+            Self::Fleet => "The probes of a fleet",
         }
     }
 
@@ -66,6 +74,8 @@ impl Case {
             Self::Peers => peers::measure(quick).await,
             Self::Leaving => leaving::measure(quick).await,
             Self::Workload => workload::measure(quick).await,
+            Self::Monitor => monitor::measure(quick).await,
+            Self::Fleet => fleet::measure(quick),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! rule above all: unknown is stale. A node that was not seen, not lately, or not proved to follow
 //! the primary's history is out, and only new proof brings it in.
 
+mod beat;
 mod branch;
 mod change;
 mod demand;
@@ -22,7 +23,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use self::operate::NodeFault;
-use self::schedule::Schedule;
+use self::schedule::{Place, Schedule};
 use self::track::Track;
 use crate::event::Event;
 use crate::history::{History, Recorded, Sample};
@@ -133,7 +134,8 @@ impl Monitor {
             });
         }
         self.elect(now);
-        self.schedule.answered(now, node, random);
+        let place = self.place(node);
+        self.schedule.answered(now, node, place, random);
         self.record_sample(now, node, observed);
         self.note_branches();
         // Answers may be handed in another order than they came.
@@ -320,6 +322,16 @@ impl Monitor {
         let cause = track.rotation.membership().cause();
         let elsewhere = matches!(cause, Some(Cause::Diverged | Cause::Foreign));
         self.primary_lost.is_none() && !elsewhere
+    }
+
+    /// While there is a primary, the others are asked after it.
+    fn place(&self, node: NodeId) -> Place {
+        let known = self.primary_lost.is_none() && self.primary.is_some();
+        if known && self.primary != Some(node) {
+            Place::AfterPrimary
+        } else {
+            Place::First
+        }
     }
 
     fn head(&self) -> Option<Sample> {

@@ -33,7 +33,7 @@ pub struct Policy {
     /// After how long without a read the monitor slows down. 10 s.
     pub idle_after: Duration,
     /// How often, from the moment that anything about the primary changes until every replica has
-    /// taken its place again. 20 ms.
+    /// taken its place again; less often the longer that takes, from two seconds on. 20 ms.
     pub settle_interval: Duration,
     /// The least pause between two probes of a node for which a session waits. 1 ms.
     pub demand_interval: Duration,

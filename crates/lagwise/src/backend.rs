@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use lagwise_core::{
-    Catalog, CatalogObject, Classification, Overrides, ServerStart, Standing, SystemId, WalGeometry,
+    Catalog, CatalogObject, Classification, Overrides, Role, ServerStart, Standing, SystemId,
+    WalGeometry,
 };
 use sqlx::{Connection, Database, Describe, SqlStr};
 
@@ -132,13 +133,14 @@ pub(crate) mod sealed {
     }
 }
 
-/// What a node says of itself once per connection.
+/// What a node says of itself once per connection, and the role it had when it was last asked there.
 #[derive(Clone, Copy, Debug)]
 #[expect(unnameable_types, reason = "part of the sealed trait")]
 #[non_exhaustive]
 pub struct Identity {
     pub(crate) system: SystemId,
     pub(crate) wal: WalGeometry,
+    pub(crate) role: Option<Role>,
 }
 
 /// What a node says of itself when asked.

@@ -4,6 +4,7 @@
 //! own, so that a node that hangs delays nobody else. Requests never wait for a probe: they give an
 //! order and go on, or watch what is published.
 
+mod alarm;
 mod catalog;
 mod departure;
 mod driver;

@@ -24,7 +24,7 @@ impl Monitor {
     /// Something about the primary has changed.
     pub(super) fn note_change(&mut self, now: Instant) {
         self.changed_at = Some(now);
-        self.schedule.set_hastened(true);
+        self.schedule.set_hastened(Some(Duration::ZERO));
         self.hurry_reachable(now);
     }
 
@@ -35,7 +35,8 @@ impl Monitor {
             .changed_at
             .filter(recent)
             .filter(|_| !self.has_taken_places());
-        self.schedule.set_hastened(self.changed_at.is_some());
+        let elapsed = self.changed_at.map(|at| now.since(at));
+        self.schedule.set_hastened(elapsed);
     }
 
     /// Whether there is a primary, and every replica is where it stays unless something else happens.

@@ -1,12 +1,14 @@
 //! When each node is to be asked next.
 //!
 //! Four paces: the ordinary one, a slower one while nobody reads, a fast one while the cluster
-//! changes, and the fastest while a session waits for replay. A node that does not answer is tried at growing pauses. Pauses are jittered, so
-//! that the processes of a fleet do not ask in step.
+//! changes, and the fastest while a session waits for replay. At the first three all nodes are asked at
+//! the beats of the router, and the replicas a little after the primary: what it says then is what they
+//! can have replayed when they are asked. A node that does not answer is tried at growing pauses.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::beat::Beat;
 use crate::backoff::Backoff;
 use crate::node::NodeId;
 use crate::policy::Policy;
@@ -17,6 +19,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Schedule {
     turns: Vec<Turn>,
+    beat: Beat,
     /// How a node begins that does not answer.
     backoff: Backoff,
     poll_interval: Duration,
@@ -24,7 +27,8 @@ pub(super) struct Schedule {
     settle_interval: Duration,
     demand_interval: Duration,
     idle: bool,
-    hastened: bool,
+    /// For how long the cluster has been changing, while it is.
+    hastened: Option<Duration>,
     demand: Option<Demand>,
     /// Which node is looked at first in this round of questions, and in the next: with the same one
     /// always first, waiting reads would always be served by it.
@@ -66,6 +70,13 @@ impl Turn {
     }
 }
 
+/// When within a beat a node is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    AfterPrimary,
+}
+
 /// A read waits.
 #[derive(Debug)]
 struct Demand {
@@ -81,13 +92,14 @@ impl Schedule {
         let backoff = Backoff::new(policy.poll_interval, policy.max_backoff);
         Self {
             turns: (0..nodes).map(|_| Turn::new(now, backoff)).collect(),
+            beat: Beat::new(now),
             backoff,
             poll_interval: policy.poll_interval,
             idle_poll_interval: policy.idle_poll_interval,
             settle_interval: policy.settle_interval,
             demand_interval: policy.demand_interval,
             idle: false,
-            hastened: false,
+            hastened: None,
             demand: None,
             first: 0,
             next_first: 0,
@@ -126,6 +138,7 @@ impl Schedule {
 
     /// A node that is due and not being asked; from now on it is being asked. None ends a round.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<NodeId> {
+        self.beat.advance(now, self.interval());
         let nodes = self.turns.len();
         let due = |index: &usize| {
             let turn = &self.turns[*index];
@@ -142,19 +155,30 @@ impl Schedule {
         u16::try_from(index).ok().map(NodeId::new)
     }
 
-    /// When the next node is due that is not being asked.
+    /// When the next node is due that is not being asked, or the next beat: it is there before the
+    /// answers that it is waited for with, so that these change nothing about it.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.turns
             .iter()
             .filter(|turn| !turn.asked)
             .map(|turn| turn.due)
+            .chain([self.beat.next()])
             .min()
     }
 
-    /// A node has answered. Its next turn is up to an eighth early, and counted from when this one
-    /// was due, so that slow answers do not stretch the interval.
-    pub(super) fn answered(&mut self, now: Instant, node: NodeId, random: &mut impl Random) {
-        let interval = self.interval();
+    /// A node has answered. Its next turn is at the next beat after the one that it was due at, so
+    /// that slow answers do not stretch the interval.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        place: Place,
+        random: &mut impl Random,
+    ) {
+        let offset = match place {
+            Place::First => Duration::ZERO,
+            Place::AfterPrimary => self.interval() / 8,
+        };
         let Some(turn) = self.turns.get_mut(node.index()) else {
             return;
         };
@@ -162,16 +186,15 @@ impl Schedule {
         if !turn.asked {
             return;
         }
+        self.beat.draw(random);
         turn.asked = false;
         turn.backoff.reset();
-        if core::mem::take(&mut turn.hurried) {
-            turn.due = turn.soonest(now, self.demand_interval);
-            return;
-        }
-        let eighth = u64::try_from(interval.as_nanos() / 8).unwrap_or(u64::MAX);
-        let early = Duration::from_nanos(random.below(eighth));
-        let from = turn.due.max(now.before(interval));
-        turn.due = from.after(interval.saturating_sub(early)).max(now);
+        let soonest = turn.soonest(now, self.demand_interval);
+        turn.due = if core::mem::take(&mut turn.hurried) {
+            soonest
+        } else {
+            self.beat.following(turn.due, offset).max(soonest)
+        };
     }
 
     /// A node has not answered.
@@ -183,7 +206,7 @@ impl Schedule {
         turn.hurried = false;
         let pause = turn.backoff.fail(random);
         // Who comes back while the cluster changes may be the one that everybody waits for.
-        let pause = if self.hastened {
+        let pause = if self.hastened.is_some() {
             pause.min(self.poll_interval)
         } else {
             pause
@@ -251,19 +274,24 @@ impl Schedule {
         demand.pause = (demand.pause.saturating_mul(5) / 4).min(longest);
     }
 
-    /// How often each node is asked at present.
-    pub(super) const fn interval(&self) -> Duration {
-        if self.hastened {
-            self.settle_interval
-        } else if self.idle {
-            self.idle_poll_interval
-        } else {
-            self.poll_interval
+    /// How often each node is asked at present. The longer a change takes, the less a moment more of it
+    /// counts: after the first seconds haste slows down to the ordinary pace, so that a fleet whose
+    /// primary stays away does not load the nodes that are left.
+    pub(super) fn interval(&self) -> Duration {
+        match self.hastened {
+            Some(elapsed) => {
+                let slower = u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX);
+                let slower = slower.checked_next_power_of_two().unwrap_or(u32::MAX);
+                let pace = self.settle_interval.saturating_mul(slower);
+                pace.min(self.poll_interval)
+            }
+            None if self.idle => self.idle_poll_interval,
+            None => self.poll_interval,
         }
     }
 
-    /// Whether the cluster changes, and is asked faster.
-    pub(super) fn set_hastened(&mut self, hastened: bool) {
+    /// For how long the cluster has been changing, if it is, and is asked faster.
+    pub(super) fn set_hastened(&mut self, hastened: Option<Duration>) {
         self.hastened = hastened;
     }
 

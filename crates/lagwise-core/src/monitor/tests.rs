@@ -222,7 +222,8 @@ fn at_a_cold_start_nobody_is_in_rotation_and_everybody_is_asked_at_once() {
     assert_eq!(bench.monitor.snapshot(bench.now()).primary, None);
     assert_eq!(bench.asked(), [DB_1, DB_2, DB_3]);
     assert_eq!(bench.asked(), [], "each of them once");
-    assert_eq!(bench.monitor.next_timeout(), None, "all are being asked");
+    let next = bench.monitor.next_timeout();
+    assert!(next > Some(bench.now()), "all are being asked: {next:?}");
 }
 
 #[test]
@@ -629,9 +630,11 @@ fn a_node_that_is_not_heard_of_in_time_is_out_by_the_passing_of_time_alone() {
     let heard = bench.now();
     bench.pass(100);
     assert_eq!(bench.asked().len(), 3, "nobody will answer");
+    bench.pass(399);
     let due = heard.after(millis(500)).after(Duration::from_nanos(1));
+    drop(bench.asked());
     assert_eq!(bench.monitor.next_timeout(), Some(due));
-    bench.pass(400);
+    bench.pass(1);
     assert_eq!(bench.in_rotation(), [DB_2, DB_3], "the limit is not passed");
     bench.pass(1);
     assert_eq!(bench.cause(DB_2), Some(Cause::Unseen));
@@ -782,8 +785,8 @@ fn a_demand_repeats_with_growing_pauses_and_ends_when_it_is_reached() {
     );
     bench.replica(DB_2, 12_000);
     bench.replica(DB_3, 12_000);
-    let due = bench.monitor.next_timeout().expect("the ordinary pace");
-    assert!(due.since(bench.now()) >= millis(20), "{due:?}");
+    let asked = bench.answer_all(1000);
+    assert!(asked[1] <= 12, "the ordinary pace: {asked:?}");
 }
 
 #[test]
@@ -926,4 +929,39 @@ fn nodes_that_nobody_knows_are_passed_over() {
         bench.view(DB_2).membership,
         Membership::InRotation { .. }
     ));
+}
+
+#[test]
+fn the_replicas_are_asked_together_and_a_little_after_the_primary() {
+    let mut bench = Bench::settled();
+    let mut seed = 7_u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        seed
+    };
+    let mut asked: Vec<(u64, NodeId)> = Vec::new();
+    for _ in 0..2000 {
+        bench.pass(1);
+        for node in bench.asked() {
+            asked.push((bench.millis, node));
+            let standing = match node {
+                DB_1 => claims(10_000, 1),
+                _ => replays(10_000),
+            };
+            let observed = bench.observation(node, standing);
+            bench
+                .monitor
+                .handle_observation(bench.now(), node, observed, &mut random);
+            bench.asked[node.index()] = false;
+        }
+    }
+    let first = asked.iter().position(|(_, node)| *node == DB_1).unwrap();
+    for turn in asked[first..].chunks_exact(3) {
+        let (first, primary) = turn[0];
+        assert_eq!(primary, DB_1, "{turn:?}");
+        let others = turn[1..]
+            .iter()
+            .all(|(at, _)| (12..=14).contains(&(at - first)));
+        assert!(others, "{turn:?}");
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use lagwise_core::{
-    Catalog, CatalogObject, Classification, Completed, Lsn, ServerStart, Standing, SystemId,
+    Catalog, CatalogObject, Classification, Completed, Lsn, Role, ServerStart, Standing, SystemId,
     Timeline, WalGeometry,
 };
 use sqlx::postgres::{
@@ -36,15 +36,26 @@ impl Translate for Postgres {
         known: &'c mut Option<Identity>,
     ) -> BoxFuture<'c, Result<Reading, sqlx::Error>> {
         Box::pin(async move {
-            let identity = match *known {
+            let identity = match known {
                 Some(identity) => identity,
-                None => *known.insert(identify(connection).await?),
+                none => none.insert(identify(connection).await?),
             };
-            match ask(connection, identity).await {
+            let answer = match identity.role {
+                Some(Role::Primary) => ask_primary(connection, *identity).await,
+                Some(Role::Replica) => ask_replica(connection, *identity).await,
+                _ => ask(connection, *identity).await.map(Some),
+            };
+            let reading = match answer {
+                Ok(Some(reading)) => reading,
+                Ok(None) => ask(connection, *identity).await?,
                 // A promotion between two of the query's functions: the next answer is consistent.
-                Err(error) if code_of(&error) == Some("55000") => ask(connection, identity).await,
-                answer => answer,
-            }
+                Err(error) if code_of(&error) == Some("55000") => {
+                    ask(connection, *identity).await?
+                }
+                Err(error) => return Err(error),
+            };
+            identity.role = Some(reading.standing.role());
+            Ok(reading)
         })
     }
 
@@ -205,6 +216,7 @@ fn identity((system, segment, page): (i64, i64, i64)) -> Result<Identity, sqlx::
     Ok(Identity {
         system: SystemId::new(system.cast_unsigned()),
         wal,
+        role: None,
     })
 }
 
@@ -213,6 +225,41 @@ async fn ask(connection: &mut PgConnection, identity: Identity) -> Result<Readin
         sqlx::query_as(STANDING).fetch_one(connection).await?,
         identity,
     )
+}
+
+/// Asks a node that was a primary; none if it is one no longer.
+async fn ask_primary(
+    connection: &mut PgConnection,
+    identity: Identity,
+) -> Result<Option<Reading>, sqlx::Error> {
+    let answer: Answer = sqlx::query_as(STANDING_AS_PRIMARY)
+        .fetch_one(connection)
+        .await?;
+    let still = !answer.0;
+    still.then(|| reading(answer, identity)).transpose()
+}
+
+/// Asks a node that was a replica; none if it is one no longer.
+async fn ask_replica(
+    connection: &mut PgConnection,
+    identity: Identity,
+) -> Result<Option<Reading>, sqlx::Error> {
+    let answer: ReplicaAnswer = sqlx::query_as(STANDING_AS_REPLICA)
+        .fetch_one(connection)
+        .await?;
+    let (in_recovery, lsn, follows, pause, started) = answer;
+    let read_only = "on".to_owned();
+    let answer = (
+        in_recovery,
+        lsn,
+        follows,
+        pause,
+        read_only,
+        started,
+        None,
+        None,
+    );
+    in_recovery.then(|| reading(answer, identity)).transpose()
 }
 
 fn reading(answer: Answer, identity: Identity) -> Result<Reading, sqlx::Error> {
@@ -257,6 +304,9 @@ type Answer = (
     Option<i64>,
 );
 
+/// The same of a replica: recovery, position, timeline, pause state, start.
+type ReplicaAnswer = (bool, Option<String>, Option<i32>, Option<String>, i64);
+
 fn garbled(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(cause.into())
 }
@@ -283,6 +333,29 @@ const STANDING: &str = "\
       CASE WHEN s THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text::int8 END, \
       CASE WHEN s THEN NULL ELSE hashtextextended(pg_current_snapshot()::text, 0) END \
     FROM (SELECT pg_is_in_recovery() AS s OFFSET 0) x";
+
+/// [`STANDING`] for a node that was a primary: of one that is a replica now it raises 55000, or says
+/// so. Without branches, subqueries and decimal numbers a server computes little, which is most of what
+/// a probe costs one that is asked now and again.
+const STANDING_AS_PRIMARY: &str = "\
+    SELECT /* lagwise */ pg_is_in_recovery(), \
+      pg_current_wal_insert_lsn()::text, \
+      ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, \
+      NULL::text, \
+      current_setting('transaction_read_only'), \
+      (date_part('epoch', pg_postmaster_start_time()) * 1000000)::int8, \
+      pg_snapshot_xmax(pg_current_snapshot())::text::int8, \
+      hashtextextended(pg_current_snapshot()::text, 0)";
+
+/// [`STANDING`] for a node that was a replica: one that was promoted says so, and first of all.
+///
+/// The function is what the view reads, and shows a role no more than the view.
+const STANDING_AS_REPLICA: &str = "\
+    SELECT /* lagwise */ pg_is_in_recovery(), \
+      pg_last_wal_replay_lsn()::text, \
+      (pg_stat_get_wal_receiver()).received_tli, \
+      pg_get_wal_replay_pause_state(), \
+      (date_part('epoch', pg_postmaster_start_time()) * 1000000)::int8";
 
 #[cfg(test)]
 mod tests {

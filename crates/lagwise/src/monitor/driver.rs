@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use lagwise_core::{Instant, Monitor, NodeFault, NodeId};
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::departure::Departure;
 use super::prober::{Outcome, Prober};
 use super::{Activity, Change, Command, Tasks};
@@ -44,6 +45,8 @@ impl<DB: Backend> Driver<DB> {
         mut outcomes: mpsc::Receiver<Outcome<DB>>,
         mut commands: mpsc::UnboundedReceiver<Command<DB>>,
     ) {
+        let mut alarm = Alarm::new();
+        let mut come = Vec::new();
         loop {
             self.carry_out(clock::now());
             let timeout = self
@@ -51,16 +54,18 @@ impl<DB: Backend> Driver<DB> {
                 .next_timeout()
                 .map_or(LONGEST_SLEEP, clock::until);
             tokio::select! {
-                Some(outcome) = outcomes.recv() => self.take_in(&outcome),
+                _ = outcomes.recv_many(&mut come, TOGETHER) => {
+                    for outcome in come.drain(..) {
+                        self.take_in(&outcome);
+                    }
+                    self.publish();
+                }
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     // Nobody holds the router any longer.
                     None => return,
                 },
-                () = tokio::time::sleep(timeout.min(LONGEST_SLEEP)) => {
-                    self.machine.handle_timeout(clock::now());
-                    self.publish();
-                }
+                () = alarm.after(timeout.min(LONGEST_SLEEP)) => self.pass_time(),
             }
         }
     }
@@ -81,7 +86,18 @@ impl<DB: Backend> Driver<DB> {
             }
             Err(failure) => self.machine.handle_failure(now, node, failure, random),
         }
-        self.publish();
+    }
+
+    /// Time alone proves nothing: unless it took something away, there is nothing new to see but that
+    /// somebody still looks.
+    fn pass_time(&mut self) {
+        let now = clock::now();
+        self.machine.handle_timeout(now);
+        let happened = self.announce(now);
+        let age = now.since(self.published.load().taken_at);
+        if happened || age >= LONGEST_SLEEP {
+            self.show(now, happened);
+        }
     }
 
     fn obey(&mut self, command: Command<DB>) {
@@ -196,6 +212,10 @@ impl<DB: Backend> Driver<DB> {
     fn publish(&mut self) {
         let now = clock::now();
         let happened = self.announce(now);
+        self.show(now, happened);
+    }
+
+    fn show(&mut self, now: Instant, happened: bool) {
         let snapshot = self.machine.snapshot(now);
         // Each sets those of all nodes, and each node has an outcome of its own in every interval.
         let interval = snapshot.policy.poll_interval;
@@ -233,5 +253,8 @@ impl<DB: Backend> Driver<DB> {
     }
 }
 
-/// The machine always has something due sooner; this bounds what a mistake there could cost.
+/// So many outcomes are published at once, if so many are there.
+const TOGETHER: usize = 64;
+
+/// Something is published as often as this, however seldom the nodes are asked.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(1);

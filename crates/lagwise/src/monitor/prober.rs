@@ -10,6 +10,7 @@ use lagwise_core::{Observation, ProbeFailure};
 use sqlx::ConnectOptions as _;
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use crate::backend::{Backend, Fault, Identity};
 use crate::clock;
 use crate::node::Node;
@@ -56,8 +57,9 @@ impl<DB: Backend> Prober<DB> {
 
     /// Asks whenever it is told to, and takes leave of the node when nobody will ask any longer.
     pub(crate) async fn run(mut self, mut asked: mpsc::Receiver<()>) {
+        let mut deadline = Alarm::new();
         while asked.recv().await.is_some() {
-            let result = self.probe().await;
+            let result = self.probe(&mut deadline).await;
             let outcome = Outcome {
                 node: Arc::clone(&self.node),
                 result,
@@ -72,14 +74,14 @@ impl<DB: Backend> Prober<DB> {
         }
     }
 
-    async fn probe(&mut self) -> Result<Observation, ProbeFailure> {
+    async fn probe(&mut self, deadline: &mut Alarm) -> Result<Observation, ProbeFailure> {
         if self.node.tenure.take_doubt() {
             self.line = None;
         }
         let connected = self.line.is_some();
         let began = clock::now();
         let timeout = self.published.load().policy.probe_timeout;
-        let answer = tokio::time::timeout(timeout, self.ask(timeout)).await;
+        let answer = deadline.limit(timeout, self.ask(timeout)).await;
         let took = clock::now().since(began);
         let result = answer.unwrap_or(Err(ProbeFailure::Timeout));
         match result {

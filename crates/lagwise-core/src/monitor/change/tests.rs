@@ -144,6 +144,19 @@ fn without_a_primary_all_are_asked_faster_and_after_the_promotion_until_they_fol
 }
 
 #[test]
+fn haste_slows_down_the_longer_a_change_takes() {
+    let mut world = World::new();
+    world.run(1_000);
+    world.dead[P] = true;
+    world.run(100);
+    let at_first = world.run(2_000);
+    assert!(at_first[R1] >= 95, "every 20 ms: {at_first:?}");
+    world.run(4_000);
+    let later = world.run(1_000);
+    assert!((9..=12).contains(&later[R1]), "as ever: {later:?}");
+}
+
+#[test]
 fn a_cluster_that_never_settles_is_not_asked_faster_for_ever() {
     let mut world = World::new();
     world.run(1_000);
