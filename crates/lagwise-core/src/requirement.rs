@@ -67,6 +67,11 @@ impl Requirement {
         self.floor
     }
 
+    /// The same, where it is.
+    pub(crate) const fn floor_ref(&self) -> &Floor {
+        &self.floor
+    }
+
     /// How stale the read may be, where it said so.
     #[must_use]
     pub const fn bound(&self) -> Option<Duration> {

@@ -119,10 +119,10 @@ pub(super) fn meets(
     requirement: &Requirement,
     now: Instant,
 ) -> Result<(), Rejection> {
-    if node.spec.balanced {
+    if node.balanced {
         return may_meet(snapshot, requirement, now);
     }
-    let floor = requirement.floor();
+    let floor = requirement.floor_ref();
     let sight = node.sight();
     let lacking = match node.reached() {
         Some(reached) => floor.lacking(sight, reached),
@@ -167,7 +167,7 @@ fn may_meet(snapshot: &Snapshot, requirement: &Requirement, now: Instant) -> Res
             staleness: None,
         });
     }
-    let floor = requirement.floor();
+    let floor = requirement.floor_ref();
     if let Some(needed) = floor.asks_for()
         && needed > assumed(snapshot, now)
     {
@@ -281,7 +281,7 @@ fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
 fn in_rotation(node: &NodeView) -> Result<(), Rejection> {
     match node.membership.cause() {
         Some(cause) => Err(Rejection::OutOfRotation(cause)),
-        None if node.as_of.is_none() && !node.spec.balanced => {
+        None if node.as_of.is_none() && !node.balanced => {
             Err(Rejection::OutOfRotation(Cause::Unproved))
         }
         None => Ok(()),

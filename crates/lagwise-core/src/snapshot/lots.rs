@@ -1,0 +1,155 @@
+//! Who holds the ticket of a number, found without looking at everybody.
+//!
+//! A node holds as many tickets as its weight. The tickets of all are numbered one node after the other,
+//! and the numbers are cut into about as many stretches of one length as there are nodes: where a
+//! stretch begins is looked up, and few nodes end within one (Chen and Asau, "On Generating Random
+//! Variates from an Empirical Distribution", 1974). Whether who is drawn may serve is judged elsewhere.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::NodeView;
+use crate::random::Random;
+
+/// The tickets of some nodes: first those of which something is proved, then the balanced ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lots {
+    places: Vec<Place>,
+    /// How many tickets the first of both hold together.
+    proved: u32,
+    /// The length of a stretch, as a power of two.
+    shift: u32,
+}
+
+/// A node among those that hold tickets, and, of no concern to that node, a stretch.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    node: u16,
+    /// Who holds the first ticket of the stretch of this number.
+    first: u16,
+    /// The first number that is not its own any more: all weights of all nodes stay below `u32::MAX`.
+    end: u32,
+}
+
+/// One that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    pub(crate) node: usize,
+    /// Its own numbers.
+    start: u32,
+    end: u32,
+}
+
+impl Lots {
+    /// Tickets for those of the nodes that `admits` lets in.
+    pub(super) fn new(views: &[NodeView], admits: impl Fn(&NodeView) -> bool) -> Self {
+        let mut lots = Self::default();
+        for balanced in [false, true] {
+            for (node, view) in (0..).zip(views) {
+                let tickets = u32::from(view.weight.as_u16());
+                if view.balanced == balanced && tickets > 0 && admits(view) {
+                    let end = lots.total() + tickets;
+                    let first = 0;
+                    lots.places.push(Place { node, first, end });
+                }
+            }
+            if !balanced {
+                lots.proved = lots.total();
+            }
+        }
+        lots.cut();
+        lots
+    }
+
+    /// Cuts the numbers into at most as many stretches as there are nodes, and at least half as many.
+    fn cut(&mut self) {
+        let Some(last) = self.total().checked_sub(1) else {
+            return;
+        };
+        while usize::try_from(last >> self.shift).is_ok_and(|most| most >= self.places.len()) {
+            self.shift += 1;
+        }
+        let mut holder = 0;
+        for stretch in 0..self.places.len() {
+            let start = u32::try_from(stretch)
+                .unwrap_or(u32::MAX)
+                .checked_shl(self.shift);
+            let start = start.filter(|start| *start <= last).unwrap_or(last);
+            while self.places[usize::from(holder)].end <= start {
+                holder += 1;
+            }
+            self.places[stretch].first = holder;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The tickets of everybody.
+    pub(crate) fn all(&self) -> Range<u32> {
+        0..self.total()
+    }
+
+    /// The tickets of those of which something is proved.
+    pub(crate) fn proved(&self) -> Range<u32> {
+        0..self.proved
+    }
+
+    /// The tickets of those of which nothing is.
+    pub(crate) fn assumed(&self) -> Range<u32> {
+        self.proved..self.total()
+    }
+
+    fn total(&self) -> u32 {
+        self.places.last().map_or(0, |place| place.end)
+    }
+
+    /// Draws one of the tickets in `among`.
+    pub(crate) fn draw(&self, among: &Range<u32>, random: &mut impl Random) -> Option<Drawn> {
+        let number = below(random, among.end - among.start);
+        self.holder(among.start + number)
+    }
+
+    /// Draws one of the tickets in `among` that `but`, who is among them, does not hold; none if there
+    /// is no other.
+    pub(crate) fn draw_other(
+        &self,
+        among: &Range<u32>,
+        but: Drawn,
+        random: &mut impl Random,
+    ) -> Option<Drawn> {
+        let held = but.end - but.start;
+        let rest = (among.end - among.start)
+            .checked_sub(held)
+            .filter(|rest| *rest > 0)?;
+        let number = among.start + below(random, rest);
+        // Those after it move up into its place.
+        self.holder(if number < but.start {
+            number
+        } else {
+            number + held
+        })
+    }
+
+    fn holder(&self, number: u32) -> Option<Drawn> {
+        let stretch = self
+            .places
+            .get(usize::try_from(number >> self.shift).ok()?)?;
+        let mut at = usize::from(stretch.first);
+        while self.places.get(at)?.end <= number {
+            at += 1;
+        }
+        let place = self.places.get(at)?;
+        let before = at.checked_sub(1).and_then(|before| self.places.get(before));
+        Some(Drawn {
+            node: usize::from(place.node),
+            start: before.map_or(0, |before| before.end),
+            end: place.end,
+        })
+    }
+}
+
+fn below(random: &mut impl Random, bound: u32) -> u32 {
+    u32::try_from(random.below(u64::from(bound))).unwrap_or(0)
+}
