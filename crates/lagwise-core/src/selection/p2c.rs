@@ -5,6 +5,8 @@
 //! of Two Choices in Randomized Load Balancing", 2001). Weights and slow start decide how often a
 //! node is drawn; the cost decides between the two.
 
+use core::time::Duration;
+
 use super::Loads;
 use crate::node::Weight;
 use crate::random::Random;
@@ -96,10 +98,7 @@ impl<'a, L: Loads> Draw<'a, L> {
         if node.weight == Weight::ZERO || settled {
             return full;
         }
-        let ramped = u128::from(full) * started.as_nanos() / slow_start.as_nanos().max(1);
-        (full / 10)
-            .max(u64::try_from(ramped).unwrap_or(full))
-            .max(1)
+        ramped(full, started, slow_start).max(full / 10).max(1)
     }
 }
 
@@ -116,6 +115,17 @@ fn holder<'a>(
         left = left.saturating_sub(held);
         found
     })
+}
+
+/// So much of `full` as `started` is of `whole`, which is longer.
+fn ramped(full: u64, started: Duration, whole: Duration) -> u64 {
+    let (started, whole) = (started.as_nanos(), whole.as_nanos().max(1));
+    let product = u128::from(full) * started;
+    // To divide wide numbers takes as long as all of the rest, and hours of a slow start are narrow.
+    match (u64::try_from(product), u64::try_from(whole)) {
+        (Ok(product), Ok(whole)) => product / whole,
+        _ => u64::try_from(product / whole).unwrap_or(full),
+    }
 }
 
 fn full_tickets(node: &NodeView) -> u64 {

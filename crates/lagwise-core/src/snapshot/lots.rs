@@ -101,11 +101,13 @@ impl Lots {
         self.proved..self.total()
     }
 
+    #[inline]
     fn total(&self) -> u32 {
         self.places.last().map_or(0, |place| place.end)
     }
 
     /// Draws one of the tickets in `among`.
+    #[inline]
     pub(crate) fn draw(&self, among: &Range<u32>, random: &mut impl Random) -> Option<Drawn> {
         let number = below(random, among.end - among.start);
         self.holder(among.start + number)
@@ -113,6 +115,7 @@ impl Lots {
 
     /// Draws one of the tickets in `among` that `but`, who is among them, does not hold; none if there
     /// is no other.
+    #[inline]
     pub(crate) fn draw_other(
         &self,
         among: &Range<u32>,
@@ -132,6 +135,7 @@ impl Lots {
         })
     }
 
+    #[inline]
     fn holder(&self, number: u32) -> Option<Drawn> {
         let stretch = self
             .places

@@ -52,21 +52,27 @@ impl Nodes {
     /// The first lots that anybody who is drawn for such a read is drawn from, if those hold anybody: near
     /// before far, and what is proved before what is assumed where the read asks for anything. None
     /// where others come first.
+    #[inline]
     pub(crate) fn first_lots(&self, asks: bool) -> Option<(&Lots, Range<u32>)> {
-        let nearest = |tickets: fn(&Lots) -> Range<u32>| {
-            let classes = [&self.near, &self.far].map(|lots| (lots, tickets(lots)));
-            classes.into_iter().find(|(_, tickets)| !tickets.is_empty())
-        };
-        if asks {
-            let assumed = || nearest(Lots::assumed).filter(|_| !self.has_last_resort);
-            nearest(Lots::proved).or_else(assumed)
-        } else {
-            nearest(Lots::all)
+        if !asks {
+            return self.nearest(Lots::all);
         }
+        let assumed = || {
+            self.nearest(Lots::assumed)
+                .filter(|_| !self.has_last_resort)
+        };
+        self.nearest(Lots::proved).or_else(assumed)
+    }
+
+    #[inline]
+    fn nearest(&self, tickets: impl Fn(&Lots) -> Range<u32>) -> Option<(&Lots, Range<u32>)> {
+        let held = |lots| Some((lots, tickets(lots))).filter(|(_, tickets)| !tickets.is_empty());
+        held(&self.near).or_else(|| held(&self.far))
     }
 
     /// The instant that is needed and that not one of those of which anything is proved has reached: nobody
     /// meets the floor, but perhaps the replica that the session has just read from.
+    #[inline]
     pub(crate) fn lacking(&self, floor: &Floor) -> Option<Instant> {
         floor.lacking_unseen(self.farthest?)
     }
