@@ -2,14 +2,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use lagwise_benches::decision::{Before, Decisions, at, cluster, sight};
+use lagwise_benches::decision::{Before, Decisions, POINT, at, cluster, sight};
 use lagwise_benches::publication::Publication;
-use lagwise_benches::statements::JOINS;
 use lagwise_core::{Floor, History, Lsn, Recorded, Session, SystemId, Timeline};
 
 const REPLICAS: [u16; 4] = [2, 8, 64, 256];
@@ -24,9 +23,9 @@ fn decision(criterion: &mut Criterion) {
     ] {
         for replicas in REPLICAS {
             let mut decisions = Decisions::among(replicas, before);
-            assert!(decisions.decide(JOINS).is_some(), "a replica serves");
+            assert!(decisions.decide(POINT).is_some(), "a replica serves");
             group.bench_function(format!("{replicas}{name}"), |bencher| {
-                bencher.iter(|| decisions.decide(black_box(JOINS)));
+                bencher.iter(|| decisions.decide(black_box(POINT)));
             });
         }
     }
@@ -69,12 +68,10 @@ fn publication(criterion: &mut Criterion) {
             });
         },
     );
-    let loads = AtomicU64::new(0);
     beside(
         8,
         || {
             black_box(publication.load());
-            loads.fetch_add(1, Ordering::Relaxed);
         },
         || {
             criterion.bench_function("published/publish, 8 threads load", |bencher| {
@@ -86,7 +83,6 @@ fn publication(criterion: &mut Criterion) {
             });
         },
     );
-    assert!(loads.into_inner() > 0, "somebody loaded meanwhile");
 }
 
 /// Runs `measure` while so many threads do `work` over and over.

@@ -15,7 +15,9 @@ use lagwise_core::{
 };
 
 use crate::load::Load;
-use crate::statements::JOINS;
+
+/// A row by its key, as most reads are.
+pub const POINT: &str = "SELECT id, email, name FROM users WHERE id = $1";
 
 /// What the session of a read has done before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Decisions {
     now: Instant,
     session: Mutex<Session>,
     verdicts: Verdicts,
+    /// What the caller asks of the read, beside its session.
+    stated: Requirement,
     loads: Vec<Load>,
     random: u64,
 }
@@ -47,12 +51,13 @@ impl Decisions {
         let snapshot = monitor.snapshot(now);
         assert_eq!(snapshot.in_rotation(), usize::from(replicas), "all serve");
         let verdicts = Verdicts::new(7);
-        verdicts.put(JOINS, Verdict::Read);
+        verdicts.put(POINT, Verdict::Read);
         Self {
             session: Mutex::new(session(before, &snapshot, now)),
             snapshot,
             now,
             verdicts,
+            stated: Requirement::any(),
             loads: (0..=replicas).map(|_| Load::new(now)).collect(),
             random: 1,
         }
@@ -88,7 +93,7 @@ impl Decisions {
     #[inline]
     pub fn select(&mut self, floor: Floor) -> Option<Candidate> {
         let request = Request {
-            requirement: Requirement::any().and(Requirement::at_least(floor)),
+            requirement: self.stated.and(Requirement::at_least(floor)),
             fallback: Fallback::Primary,
             wait_until: self.now,
             failed: &[],

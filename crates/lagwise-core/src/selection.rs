@@ -275,3 +275,6 @@ fn rejections(snapshot: &Snapshot, request: &Request<'_>, now: Instant) -> Rejec
     };
     Rejections(snapshot.replicas().filter_map(rejected).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ impl Session {
 
     /// What the session's next read must be able to see.
     #[must_use]
+    #[inline]
     pub fn floor(&self) -> Floor {
         let mut floor = self.floor;
         if self.open_writes > 0 || self.open_primary_reads > 0 || self.bound {

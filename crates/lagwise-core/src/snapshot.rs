@@ -100,6 +100,7 @@ impl NodeView {
 
     /// What it is proved to have reached.
     #[must_use]
+    #[inline]
     pub fn reached(&self) -> Option<Reached> {
         Some(Reached {
             as_of: self.as_of?,

@@ -45,18 +45,26 @@ impl Load {
     pub(crate) fn cost(&self, now: Instant) -> u64 {
         let imagined = u64::from(self.imagined.load(Ordering::Relaxed));
         let in_flight = u64::from(self.in_flight.load(Ordering::Relaxed)) + imagined;
-        let (peak, since) = self.latency.get(now);
-        // It only comes down, so one that is alike already need not be looked at closely.
-        let latency = if u64::from(peak) <= ALIKE / NANOS_OF_A_MICRO {
-            ALIKE
-        } else {
-            average(now, peak, since).at(now).max(ALIKE)
-        };
-        let (conflicts, since) = self.conflicts.get(now);
-        let conflicts = u64::from(left(conflicts, since));
-        latency
+        self.latency(now)
             .saturating_mul(in_flight + 1)
-            .saturating_mul(conflicts + 1)
+            .saturating_mul(self.conflicts(now) + 1)
+    }
+
+    /// The peak latency in nanoseconds, but never less than what is alike.
+    fn latency(&self, now: Instant) -> u64 {
+        // It only comes down with time, so what is alike already is so now.
+        match self.latency.get(now) {
+            Some((peak, since)) if u64::from(peak) > ALIKE / NANOS_OF_A_MICRO => {
+                average(now, peak, since).at(now).max(ALIKE)
+            }
+            _ => ALIKE,
+        }
+    }
+
+    /// How many reads replay has canceled of late.
+    fn conflicts(&self, now: Instant) -> u64 {
+        let lately = self.conflicts.get(now);
+        lately.map_or(0, |(conflicts, since)| u64::from(left(conflicts, since)))
     }
 
     /// How many leases are out.
@@ -147,9 +155,11 @@ impl Stamped {
         Self(AtomicU64::new(word(number, millis(now))))
     }
 
-    /// The number, and how long it has been that.
-    fn get(&self, now: Instant) -> (u32, Duration) {
-        apart(self.0.load(Ordering::Relaxed), now)
+    /// The number, and how long it has been that; none of zero.
+    #[inline]
+    fn get(&self, now: Instant) -> Option<(u32, Duration)> {
+        let held = self.0.load(Ordering::Relaxed);
+        (held >> u32::BITS != 0).then(|| apart(held, now))
     }
 
     /// Changes the number by what it is and how long it has been that.

@@ -99,6 +99,7 @@ impl fmt::Display for Rejection {
 ///
 /// # Errors
 /// The first reason why not.
+#[inline]
 pub(super) fn judge(
     snapshot: &Snapshot,
     node: &NodeView,
@@ -113,6 +114,7 @@ pub(super) fn judge(
 
 /// Whether a node is proved to have what the read must see, or assumed to if it is balanced, whatever
 /// its place in the rotation.
+#[inline]
 pub(super) fn meets(
     snapshot: &Snapshot,
     node: &NodeView,
@@ -257,6 +259,7 @@ pub fn recheck_fresh(
     meets(snapshot, &shown, requirement, now).map(|()| reached)
 }
 
+#[inline]
 fn is_replica(
     snapshot: &Snapshot,
     node: &NodeView,
@@ -268,6 +271,7 @@ fn is_replica(
     Ok(())
 }
 
+#[inline]
 fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
     if failed.contains(&node) {
         Err(Rejection::Failed)
@@ -278,6 +282,7 @@ fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
 
 /// Without an as-of instant nothing is known of a node, whatever its membership says. A balanced one
 /// is what the monitor's own connection to it shows.
+#[inline]
 fn in_rotation(node: &NodeView) -> Result<(), Rejection> {
     match node.membership.cause() {
         Some(cause) => Err(Rejection::OutOfRotation(cause)),

@@ -8,6 +8,7 @@
 use core::time::Duration;
 
 use super::Loads;
+use crate::membership::Membership;
 use crate::node::Weight;
 use crate::random::Random;
 use crate::snapshot::{NodeView, Snapshot};
@@ -76,9 +77,19 @@ impl<'a, L: Loads> Draw<'a, L> {
     }
 
     /// Whether a node keeps one of its full tickets, with the share that its slow start leaves it.
+    #[inline]
     pub(super) fn keeps_ticket(&self, node: &NodeView, random: &mut impl Random) -> bool {
-        let (held, full) = (self.tickets(node), full_tickets(node));
-        held == full || random.below(full) < held
+        self.is_settled(node) || random.below(full_tickets(node)) < self.tickets(node)
+    }
+
+    /// Whether a node holds all of its tickets. One out of rotation does not start slowly.
+    #[inline]
+    fn is_settled(&self, node: &NodeView) -> bool {
+        let slow_start = self.snapshot.policy.slow_start;
+        let Membership::InRotation { since, .. } = node.membership else {
+            return true;
+        };
+        since.after(slow_start) <= self.now
     }
 
     fn tickets_if(&self, eligible: impl Fn(&NodeView) -> bool, node: &NodeView) -> u64 {
@@ -92,12 +103,11 @@ impl<'a, L: Loads> Draw<'a, L> {
     /// A node's tickets: its weight, less while it starts slowly. It begins with a tenth.
     fn tickets(&self, node: &NodeView) -> u64 {
         let full = full_tickets(node);
-        let slow_start = self.snapshot.policy.slow_start;
-        let started = self.now.since(node.membership.since());
-        let settled = started >= slow_start || !node.membership.is_in_rotation();
-        if node.weight == Weight::ZERO || settled {
+        if node.weight == Weight::ZERO || self.is_settled(node) {
             return full;
         }
+        let slow_start = self.snapshot.policy.slow_start;
+        let started = self.now.since(node.membership.since());
         ramped(full, started, slow_start).max(full / 10).max(1)
     }
 }

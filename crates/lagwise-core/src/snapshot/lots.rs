@@ -17,8 +17,8 @@ pub(crate) struct Lots {
     places: Vec<Place>,
     /// How many tickets the first of both hold together.
     proved: u32,
-    /// The length of a stretch, as a power of two.
-    shift: u32,
+    /// How many stretches a number is long, in parts of 2³².
+    scale: u64,
 }
 
 /// A node among those that hold tickets, and, of no concern to that node, a stretch.
@@ -61,25 +61,28 @@ impl Lots {
         lots
     }
 
-    /// Cuts the numbers into at most as many stretches as there are nodes, and at least half as many.
+    /// Cuts the numbers into as many stretches as there are nodes, or a little fewer. In the same order,
+    /// so that nobody before the first who reaches into a stretch has a number of it.
     fn cut(&mut self) {
-        let Some(last) = self.total().checked_sub(1) else {
+        let many = u64::try_from(self.places.len()).unwrap_or(u64::MAX);
+        let Some(scale) = (many << u32::BITS).checked_div(u64::from(self.total())) else {
             return;
         };
-        while usize::try_from(last >> self.shift).is_ok_and(|most| most >= self.places.len()) {
-            self.shift += 1;
-        }
-        let mut holder = 0;
-        for stretch in 0..self.places.len() {
-            let start = u32::try_from(stretch)
-                .unwrap_or(u32::MAX)
-                .checked_shl(self.shift);
-            let start = start.filter(|start| *start <= last).unwrap_or(last);
-            while self.places[usize::from(holder)].end <= start {
-                holder += 1;
+        self.scale = scale;
+        let mut stretch = 0;
+        for holder in 0..self.places.len() {
+            let reaches = self.stretch(self.places[holder].end - 1);
+            while stretch <= reaches {
+                self.places[stretch].first = u16::try_from(holder).unwrap_or(u16::MAX);
+                stretch += 1;
             }
-            self.places[stretch].first = holder;
         }
+    }
+
+    /// The stretch of a number: all are of one length, but for rounding.
+    #[inline]
+    fn stretch(&self, number: u32) -> usize {
+        usize::try_from((u64::from(number) * self.scale) >> u32::BITS).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -137,9 +140,7 @@ impl Lots {
 
     #[inline]
     fn holder(&self, number: u32) -> Option<Drawn> {
-        let stretch = self
-            .places
-            .get(usize::try_from(number >> self.shift).ok()?)?;
+        let stretch = self.places.get(self.stretch(number))?;
         let mut at = usize::from(stretch.first);
         while self.places.get(at)?.end <= number {
             at += 1;
