@@ -144,20 +144,27 @@ fn next(state: &mut u64) -> u64 {
 #[must_use]
 pub fn cluster(replicas: u16) -> (Monitor, Instant) {
     let mut policy = Policy::default();
-    policy.slow_start = Duration::from_secs(1);
+    policy.slow_start = Duration::from_millis(100);
     let policy = policy.validate().expect("the defaults are valid");
     let primary = NodeSpec::new("primary", Role::Primary);
     let others = (0..replicas).map(|index| NodeSpec::new(format!("db-{index}"), Role::Replica));
     let mut monitor = Monitor::new(at(0), policy, std::iter::once(primary).chain(others));
-    let rounds = 50;
-    for round in 1..=rounds {
+    let is_ready = |monitor: &Monitor, round| {
+        monitor.snapshot(at(round * 100)).in_rotation() == usize::from(replicas)
+    };
+    let mut round = 0;
+    // Two more rounds are as long as the slow start, and one more.
+    let mut more = 2;
+    while more > 0 && round < 100 {
+        round += 1;
+        more -= u32::from(is_ready(&monitor, round));
         for index in 0..=replicas {
             let observed = observation(index, round);
             let sent = observed.sent_at;
             monitor.handle_observation(sent, NodeId::new(index), observed, &mut || 0);
         }
     }
-    (monitor, at(rounds * 100 + 10))
+    (monitor, at(round * 100 + 10))
 }
 
 fn observation(index: u16, round: u64) -> Observation {
