@@ -45,6 +45,9 @@ pub struct Decisions {
 
 impl Decisions {
     /// Decisions among so many replicas, in a session that did this before.
+    ///
+    /// # Panics
+    /// If a replica does not serve: what is measured would be something else.
     #[must_use]
     pub fn among(replicas: u16, before: Before) -> Self {
         let (monitor, now) = cluster(replicas);
@@ -141,6 +144,9 @@ fn next(state: &mut u64) -> u64 {
 
 /// A primary and replicas that are all in rotation and have started slowly before, and an instant a
 /// little after they were last seen.
+///
+/// # Panics
+/// Never: the policy is valid.
 #[must_use]
 pub fn cluster(replicas: u16) -> (Monitor, Instant) {
     let mut policy = Policy::default();

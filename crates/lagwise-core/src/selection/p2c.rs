@@ -113,11 +113,11 @@ impl<'a, L: Loads> Draw<'a, L> {
 }
 
 /// The node that holds the ticket of this number.
-fn holder<'a>(
-    snapshot: &'a Snapshot,
+fn holder(
+    snapshot: &Snapshot,
     tickets: impl Fn(&NodeView) -> u64,
     number: u64,
-) -> Option<&'a NodeView> {
+) -> Option<&NodeView> {
     let mut left = number;
     snapshot.nodes.iter().find(|node| {
         let held = tickets(node);

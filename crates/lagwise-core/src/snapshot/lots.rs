@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::NodeView;
+use crate::node::Weight;
 use crate::random::Random;
 
 /// The tickets of some nodes: first those of which something is proved, then the balanced ones.
@@ -45,13 +46,13 @@ impl Lots {
     pub(super) fn new(views: &[NodeView], admits: impl Fn(&NodeView) -> bool) -> Self {
         let mut lots = Self::default();
         for balanced in [false, true] {
-            for (node, view) in (0..).zip(views) {
-                let tickets = u32::from(view.weight.as_u16());
-                if view.balanced == balanced && tickets > 0 && admits(view) {
-                    let end = lots.total() + tickets;
-                    let first = 0;
-                    lots.places.push(Place { node, first, end });
-                }
+            let holds = |view: &NodeView| {
+                view.balanced == balanced && view.weight != Weight::ZERO && admits(view)
+            };
+            for (node, view) in (0..).zip(views).filter(|(_, view)| holds(view)) {
+                let end = lots.total() + u32::from(view.weight.as_u16());
+                let first = 0;
+                lots.places.push(Place { node, first, end });
             }
             if !balanced {
                 lots.proved = lots.total();
