@@ -88,13 +88,14 @@ fn publication(criterion: &mut Criterion) {
 /// Runs `measure` while so many threads do `work` over and over.
 fn beside(threads: usize, work: impl Fn() + Sync, measure: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
+    let work_on = || {
+        while !is_over.load(Ordering::Relaxed) {
+            work();
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    work();
-                }
-            });
+            scope.spawn(work_on);
         }
         measure();
         is_over.store(true, Ordering::Relaxed);

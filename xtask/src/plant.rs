@@ -21,7 +21,7 @@ use crate::simulate::PROFILE;
 const PLOT: &str = "target/plant";
 
 /// Nothing else of the workspace is needed.
-const MEMBERS: &str = "members = [\"crates/*\", \"examples/*\", \"tests\", \"benches\", \"chaos\", \"drills\", \"xtask\"]";
+const MEMBERS: &str = "members = [\"crates/*\", \"examples/*\", \"tests\", \"benches\", \"chaos\", \"drills\", \"yardstick\", \"xtask\"]";
 
 /// So many runs are tried before a bug counts as not found: some seconds.
 const SEEDS: &str = "300";
