@@ -1,90 +1,105 @@
 //! What one decision costs: routing a read, proving a replica, keeping a session's floor.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use lagwise_core::{
-    Fallback, Floor, History, Instant, Lsn, Monitor, NodeId, NodeSpec, Observation, Policy,
-    Recorded, Request, Requirement, Role, ServerStart, Session, Sight, Standing, SystemId,
-    Timeline, select,
-};
+use lagwise_benches::decision::{Before, Decisions, POINT, at, cluster, sight};
+use lagwise_benches::publication::Publication;
+use lagwise_core::{Floor, History, Lsn, Recorded, Session, SystemId, Timeline};
 
-fn at(millis: u64) -> Instant {
-    Instant::from_nanos(millis * 1_000_000)
-}
+const REPLICAS: [u16; 4] = [2, 8, 64, 256];
 
-/// A cheap generator: the cost of the decision is what counts here.
-fn generator() -> impl FnMut() -> u64 {
-    let mut state = 1_u64;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    }
-}
-
-/// A primary and replicas that are all in rotation, and the instant of it.
-fn cluster(replicas: u16) -> (Monitor, Instant) {
-    let policy = Policy::default()
-        .validate()
-        .expect("the defaults are valid");
-    let primary = NodeSpec::new("primary", Role::Primary);
-    let others = (0..replicas).map(|index| NodeSpec::new(format!("db-{index}"), Role::Replica));
-    let nodes = std::iter::once(primary).chain(others);
-    let mut monitor = Monitor::new(at(0), policy, nodes);
-    let mut now = at(0);
-    for round in 1..=100 {
-        now = at(round * 100);
-        for index in 0..=replicas {
-            let standing = if index == 0 {
-                Standing::Primary {
-                    insert: Lsn::new(round * 4096),
-                    timeline: Timeline::new(1),
-                    writable: true,
-                    completed: None,
-                }
-            } else {
-                Standing::Replica {
-                    replay: Some(Lsn::new(round * 4096)),
-                    paused: false,
-                    follows: None,
-                }
-            };
-            let observed = Observation {
-                sent_at: now,
-                received_at: now,
-                connection: 1,
-                system: SystemId::new(1),
-                started: ServerStart::new(1),
-                standing,
-            };
-            monitor.handle_observation(now, NodeId::new(index), observed, &mut || 0);
+/// The statement is known, the session is asked, and a replica is selected.
+fn decision(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decision");
+    for (name, before) in [
+        ("", Before::Nothing),
+        ("/after a write", Before::Wrote),
+        ("/after a read", Before::Read),
+    ] {
+        for replicas in REPLICAS {
+            let mut decisions = Decisions::among(replicas, before);
+            assert!(decisions.decide(POINT).is_some(), "a replica serves");
+            group.bench_function(format!("{replicas}{name}"), |bencher| {
+                bencher.iter(|| decisions.decide(black_box(POINT)));
+            });
         }
     }
-    (monitor, now)
+    group.finish();
+    let decisions = Decisions::among(8, Before::Wrote);
+    criterion.bench_function("session/check", |bencher| {
+        bencher.iter(|| decisions.floor());
+    });
 }
 
 fn selection(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("select");
-    for replicas in [2, 8, 64, 256] {
-        let (monitor, now) = cluster(replicas);
-        let snapshot = monitor.snapshot(now);
-        assert_eq!(snapshot.in_rotation(), usize::from(replicas), "all serve");
-        let request = Request {
-            requirement: Requirement::at_least(Floor::as_of(at(1))),
-            fallback: Fallback::Primary,
-            wait_until: now,
-            failed: &[],
-        };
-        let mut random = generator();
-        let cost = |node: NodeId| node.index() as u64;
+    for replicas in REPLICAS {
+        let mut decisions = Decisions::among(replicas, Before::Nothing);
+        let floor = Floor::as_of(at(1));
         group.bench_function(BenchmarkId::from_parameter(replicas), |bencher| {
-            bencher.iter(|| select(&snapshot, black_box(request), now, &cost, &mut random));
+            bencher.iter(|| decisions.select(black_box(floor)));
         });
     }
     group.finish();
+}
+
+/// Loads while somebody publishes a hundred times a second, and publications while eight threads load.
+fn publication(criterion: &mut Criterion) {
+    let (monitor, now) = cluster(8);
+    let publication = Arc::new(Publication::new(monitor.snapshot(now)));
+    criterion.bench_function("published/load", |bencher| {
+        bencher.iter(|| publication.load());
+    });
+    let snapshot = monitor.snapshot(now);
+    beside(
+        1,
+        || {
+            publication.publish(snapshot.clone());
+            thread::park_timeout(Duration::from_millis(10));
+        },
+        || {
+            criterion.bench_function("published/load, 100 publications a second", |bencher| {
+                bencher.iter(|| publication.load());
+            });
+        },
+    );
+    beside(
+        8,
+        || {
+            black_box(publication.load());
+        },
+        || {
+            criterion.bench_function("published/publish, 8 threads load", |bencher| {
+                bencher.iter_batched(
+                    || snapshot.clone(),
+                    |next| publication.publish(next),
+                    BatchSize::SmallInput,
+                );
+            });
+        },
+    );
+}
+
+/// Runs `measure` while so many threads do `work` over and over.
+fn beside(threads: usize, work: impl Fn() + Sync, measure: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    let work_on = || {
+        while !is_over.load(Ordering::Relaxed) {
+            work();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work_on);
+        }
+        measure();
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// An hour of polls, as far as the ring keeps them.
@@ -123,10 +138,7 @@ fn history(criterion: &mut Criterion) {
 }
 
 fn session(criterion: &mut Criterion) {
-    let sight = Sight {
-        node: NodeId::new(1),
-        incarnation: lagwise_core::Incarnation::default(),
-    };
+    let sight = sight(1);
     criterion.bench_function("session/a write and the floor after it", |bencher| {
         let mut session = Session::default();
         let mut millis = 0;
@@ -152,7 +164,7 @@ fn session(criterion: &mut Criterion) {
 
 fn snapshot(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshot");
-    for nodes in [3, 64] {
+    for nodes in [3, 9, 64] {
         let (monitor, now) = cluster(nodes - 1);
         group.bench_function(BenchmarkId::from_parameter(nodes), |bencher| {
             bencher.iter(|| monitor.snapshot(black_box(now)));
@@ -168,6 +180,6 @@ criterion_group! {
         .measurement_time(Duration::from_millis(600))
         .sample_size(30)
         .without_plots();
-    targets = selection, history, session, snapshot
+    targets = decision, selection, history, session, snapshot, publication
 }
 criterion_main!(decisions);

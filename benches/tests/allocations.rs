@@ -1,4 +1,5 @@
-//! What routing by text must not cost on any machine: a statement seen before takes no memory.
+//! What routing must not cost on any machine: a statement seen before takes no memory, and neither does
+//! the decision where it goes.
 //!
 //! An allocation counts where it is made, so this is a law that can be tested; how long something
 //! takes is measured by the benches.
@@ -6,6 +7,7 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
+use lagwise_benches::decision::{Before, Decisions, POINT};
 use lagwise_benches::statements::{JOINS, ORDINARY, REPORT, read_of};
 use lagwise_core::{Verdict, Verdicts};
 
@@ -38,6 +40,35 @@ fn a_statement_not_seen_before_is_looked_for_without_allocating() {
         black_box(verdicts.get(black_box(JOINS)));
     });
     assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn a_decision_allocates_nothing_however_many_replicas_there_are() {
+    for replicas in [8, 256] {
+        for before in [Before::Nothing, Before::Wrote, Before::Read] {
+            let mut decisions = Decisions::among(replicas, before);
+            let counted = measure(|| {
+                let decided = (0..100).all(|_| decisions.decide(black_box(POINT)).is_some());
+                assert!(decided, "a replica serves");
+            });
+            assert_eq!(
+                counted.count_total, 0,
+                "{replicas}, {before:?}: {counted:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_selection_allocates_nothing() {
+    for replicas in [1, 2, 8, 256] {
+        let mut decisions = Decisions::among(replicas, Before::Wrote);
+        let floor = decisions.floor();
+        let counted = measure(|| {
+            assert!(decisions.select(black_box(floor)).is_some());
+        });
+        assert_eq!(counted.count_total, 0, "{replicas}: {counted:?}");
+    }
 }
 
 #[test]

@@ -19,10 +19,11 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 /// A number that is 0 at first. A memory of verdicts has thousands of them, and a law looks at a few:
 /// those are taken from a stock when they are first used, since loom insists that a number was made
-/// before threads share it.
-#[derive(Default)]
+/// before threads share it. One that begins as another number is made where it is.
+#[derive(Debug, Default)]
 pub(crate) struct AtomicU64(OnceLock<Number>);
 
+#[derive(Debug)]
 struct Number {
     value: loom::sync::atomic::AtomicU64,
     /// Moved before each access. To tell which orders differ, loom compares an access with the last one
@@ -31,19 +32,23 @@ struct Number {
 }
 
 impl Number {
-    fn new() -> Self {
+    fn new(first: u64) -> Self {
         Self {
-            value: loom::sync::atomic::AtomicU64::new(0),
+            value: loom::sync::atomic::AtomicU64::new(first),
             turn: AtomicUsize::new(0),
         }
     }
 }
 
 impl AtomicU64 {
+    pub(crate) fn new(first: u64) -> Self {
+        Self(OnceLock::from(Number::new(first)))
+    }
+
     fn at_its_turn(&self) -> &loom::sync::atomic::AtomicU64 {
         let number = self.0.get_or_init(|| {
             let stocked = STOCK.with_borrow_mut(Vec::pop);
-            stocked.unwrap_or_else(Number::new)
+            stocked.unwrap_or_else(|| Number::new(0))
         });
         // Relaxed: it orders nothing else.
         number.turn.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +82,7 @@ thread_local! {
 
 /// Makes that many numbers for the threads of a model, before there are any.
 pub(crate) fn stock(numbers: usize) {
-    STOCK.set((0..numbers).map(|_| Number::new()).collect());
+    STOCK.set((0..numbers).map(|_| Number::new(0)).collect());
 }
 
 /// A pointer that is replaced as a whole. Everything that was ever in it is kept, and what is read and

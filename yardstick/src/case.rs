@@ -1,8 +1,11 @@
 //! What can be measured, each in a module of its own.
 
+mod decisions;
 mod fleet;
 mod functions;
+mod instructions;
 mod leaving;
+mod memory;
 mod monitor;
 mod peers;
 mod reads;
@@ -21,6 +24,12 @@ use crate::figure::Figure;
 pub(crate) enum Case {
     /// What single functions take.
     Functions,
+    /// One decision, and a session's token, in nanoseconds.
+    Decisions,
+    /// The same in instructions, where Valgrind is there to count them.
+    Instructions,
+    /// What sessions and routers hold on to.
+    Memory,
     /// Reads by statement and by handle, beside a connection and a pool.
     Reads,
     /// Writes by statement, beside a connection and a pool.
@@ -51,6 +60,9 @@ impl Case {
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Functions => "Single functions",
+            Self::Decisions => "One decision",
+            Self::Instructions => "One decision, in instructions",
+            Self::Memory => "Memory",
             Self::Reads => "Reads on one replica",
             Self::Writes => "Writes",
             Self::Peers => "What is added to a read on the way",
@@ -69,6 +81,9 @@ impl Case {
                 Some(folder) => functions::read(folder),
                 None => Ok(Vec::new()),
             },
+            Self::Decisions => decisions::measure(quick).await,
+            Self::Instructions => instructions::measure(quick),
+            Self::Memory => memory::measure(quick).await,
             Self::Reads => reads::measure(quick).await,
             Self::Writes => writes::measure(quick).await,
             Self::Peers => peers::measure(quick).await,
@@ -78,4 +93,9 @@ impl Case {
             Self::Fleet => fleet::measure(quick),
         }
     }
+}
+
+/// Does one thing over and over, for who counts the program's instructions.
+pub(crate) fn repeat(name: &str, calls: u32) -> Result<()> {
+    instructions::repeat(name, calls)
 }

@@ -40,11 +40,26 @@ struct Arguments {
     /// Where Criterion has left what it measured.
     #[arg(long, value_name = "FOLDER", hide = true)]
     criterion: Option<PathBuf>,
+    /// Only does this, so often: for who counts instructions.
+    #[arg(long, hide = true, requires = "calls")]
+    repeat: Option<String>,
+    #[arg(long, hide = true)]
+    calls: Option<u32>,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    match &arguments.repeat {
+        Some(name) => {
+            case::repeat(name, arguments.calls.unwrap_or(0))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => measure(arguments),
+    }
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn measure(arguments: Arguments) -> Result<ExitCode> {
     let cases = match arguments.cases {
         all if all.is_empty() => Case::value_variants().to_vec(),
         some => some,

@@ -58,16 +58,21 @@ impl PeakEwma {
 /// `e^(-elapsed/tau)` in 1/65536, without floating point: `(1 - x/16)^16` for `x = elapsed/tau`,
 /// within 0.03 of the exponential, and zero from `x = 16` on.
 fn decay_factor(elapsed: Duration, tau: Duration) -> u64 {
-    let tau = nanos(tau).max(1);
-    let sixteenth = u128::from(nanos(elapsed)) * u128::from(ONE) / (u128::from(tau) * 16);
-    let Some(base) = u128::from(ONE).checked_sub(sixteenth) else {
+    let (elapsed, whole) = (nanos(elapsed), nanos(tau).max(1).saturating_mul(16));
+    // To divide wide numbers takes as long as all of the rest; days are narrow.
+    let sixteenth = match elapsed.checked_mul(ONE) {
+        Some(narrow) => narrow / whole,
+        None => u64::try_from(u128::from(elapsed) * u128::from(ONE) / u128::from(whole))
+            .unwrap_or(u64::MAX),
+    };
+    let Some(base) = ONE.checked_sub(sixteenth) else {
         return 0;
     };
     let mut factor = base;
     for _ in 0..4 {
-        factor = factor * factor / u128::from(ONE);
+        factor = factor * factor / ONE;
     }
-    u64::try_from(factor).unwrap_or(ONE)
+    factor
 }
 
 fn scale(value: u64, factor: u64) -> u64 {

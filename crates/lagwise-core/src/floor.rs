@@ -95,7 +95,30 @@ impl Floor {
     /// timeline counts. Of two clusters' one position is dropped, and everything up to when they came
     /// in is needed instead.
     #[must_use]
+    #[inline]
     pub fn merge(self, other: Self) -> Self {
+        // Most reads state nothing, and what their session needs is taken as it is.
+        if self.is_nothing() {
+            return other;
+        }
+        if other.is_nothing() {
+            return self;
+        }
+        self.merge_both(other)
+    }
+
+    /// Whether it needs nothing and says nothing.
+    #[inline]
+    const fn is_nothing(&self) -> bool {
+        self.written.is_none()
+            && self.read.is_none()
+            && self.seen.is_none()
+            && self.position.is_none()
+            && self.since.is_none()
+            && !self.settling
+    }
+
+    fn merge_both(self, other: Self) -> Self {
         let seen = match (self.seen, other.seen) {
             (Some(one), Some(other)) if one == other => Some(one),
             (one, None) if other.read.is_none() => one,
@@ -118,16 +141,23 @@ impl Floor {
 
     /// The instant that a replica has yet to reach, if it has not reached all that is needed.
     #[must_use]
+    #[inline]
     pub fn lacking(&self, sight: Sight, reached: Reached) -> Option<Instant> {
         // What was read on the same run of the same replica it still has: replay only advances.
         let read = self.read.filter(|_| self.seen != Some(sight));
-        Self { read, ..*self }.lacking_unseen(reached)
+        self.lacking_of(read, reached)
     }
 
     /// [`Floor::lacking`] for a replica that nothing excuses.
     #[must_use]
+    #[inline]
     pub fn lacking_unseen(&self, reached: Reached) -> Option<Instant> {
-        let read = self.read.filter(|read| reached.passed < *read);
+        self.lacking_of(self.read, reached)
+    }
+
+    #[inline]
+    fn lacking_of(&self, read: Option<Instant>, reached: Reached) -> Option<Instant> {
+        let read = read.filter(|read| reached.passed < *read);
         self.written
             .filter(|written| reached.as_of < *written)
             .max(read)
@@ -145,6 +175,7 @@ impl Floor {
 
     /// The latest instant that is needed of a replica that the session has not just read from.
     #[must_use]
+    #[inline]
     pub fn needed(&self) -> Option<Instant> {
         self.written.max(self.read)
     }
@@ -157,6 +188,7 @@ impl Floor {
 
     /// The instant that nodes must be asked after to find out whether one of them meets the floor.
     #[must_use]
+    #[inline]
     pub fn asks_for(&self) -> Option<Instant> {
         self.needed().max(self.since)
     }

@@ -80,7 +80,7 @@ pub use selection::{
     recheck_assumed, recheck_fresh, select, without_primary,
 };
 pub use session::{Session, Voided};
-pub use snapshot::{NodeView, Snapshot};
+pub use snapshot::{NodeView, Nodes, Snapshot};
 pub use statement::{
     Because, Catalog, CatalogObject, Classification, NameError, Overrides, Redacted, RelationKind,
     Verdict, Verdicts, classify,

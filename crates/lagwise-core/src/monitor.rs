@@ -34,7 +34,7 @@ use crate::observation::{Completed, Observation, ProbeFailure, Standing};
 use crate::policy::ValidPolicy;
 use crate::position::Switch;
 use crate::random::Random;
-use crate::snapshot::{NodeView, Recent, Snapshot};
+use crate::snapshot::{NodeView, Nodes, Recent, Snapshot};
 use crate::time::Instant;
 
 /// Everything that is known of a cluster, as a machine without a clock and without sockets.
@@ -264,7 +264,7 @@ impl Monitor {
             system: self.system,
             timeline: self.history.as_ref().map(History::timeline),
             head: self.head(),
-            nodes: self.tracks.iter().map(|track| self.view(track)).collect(),
+            nodes: Nodes::new(self.tracks.iter().map(|track| self.view(track)).collect()),
             policy: Arc::clone(&self.policy),
             switches: Arc::clone(&self.switches),
             recent: self.recent.clone(),
@@ -313,6 +313,8 @@ impl Monitor {
                 .filter(|_| comparable)
                 .map(|(replay, head)| head.lsn.bytes_since(replay)),
             near: track.near,
+            weight: track.spec.weight,
+            balanced: track.spec.balanced,
         }
     }
 

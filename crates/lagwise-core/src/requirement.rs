@@ -32,6 +32,7 @@ impl Requirement {
 
     /// A state that has everything the floor names.
     #[must_use]
+    #[inline]
     pub fn at_least(floor: Floor) -> Self {
         Self {
             floor,
@@ -50,6 +51,7 @@ impl Requirement {
 
     /// Both this and `other`.
     #[must_use]
+    #[inline]
     pub fn and(self, other: Self) -> Self {
         Self {
             floor: self.floor.merge(other.floor),
@@ -65,6 +67,11 @@ impl Requirement {
     #[must_use]
     pub const fn floor(&self) -> Floor {
         self.floor
+    }
+
+    /// The same, where it is.
+    pub(crate) const fn floor_ref(&self) -> &Floor {
+        &self.floor
     }
 
     /// How stale the read may be, where it said so.

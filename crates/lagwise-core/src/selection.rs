@@ -7,6 +7,7 @@
 
 mod eligible;
 mod fallback;
+mod lottery;
 mod p2c;
 
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use core::time::Duration;
 use self::eligible::judge;
 pub use self::eligible::{Rejection, recheck, recheck_assumed, recheck_fresh};
 pub use self::fallback::{Step, next_step, without_primary};
+use self::p2c::Draw;
 use crate::node::{NodeId, Weight};
 use crate::random::Random;
 use crate::requirement::{Fallback, Requirement};
@@ -211,37 +213,50 @@ pub fn select(
     loads: &impl Loads,
     random: &mut impl Random,
 ) -> Selection {
-    let mut draw = |guesses: &[bool]| {
-        let eligible = |node: &NodeView| {
-            guesses.contains(&node.spec.balanced) && judge(snapshot, node, &request, now).is_ok()
-        };
-        draw_nearest(snapshot, eligible, now, loads, random)
+    let draw = Draw {
+        snapshot,
+        now,
+        loads,
     };
-    let chosen = if request.requirement.floor().asks_for().is_some() {
-        draw(&[false]).or_else(|| draw(&[true]))
-    } else {
-        draw(&[false, true])
-    };
-    match chosen {
+    let found = draw.soon(&request, random);
+    match found.or_else(|| look_at_all(&draw, &request, random)) {
         Some(node) => Selection::Replica(candidate(node, now)),
         None => Selection::None(rejections(snapshot, &request, now)),
     }
 }
 
+/// What is proved before what is assumed, where the read asks for anything.
+fn look_at_all<'a, L: Loads>(
+    draw: &Draw<'a, L>,
+    request: &Request<'_>,
+    random: &mut impl Random,
+) -> Option<&'a NodeView> {
+    let mut among = |guesses: &[bool]| {
+        let eligible = |node: &NodeView| {
+            guesses.contains(&node.balanced)
+                && judge(draw.snapshot, node, request, draw.now).is_ok()
+        };
+        draw_nearest(draw, eligible, random)
+    };
+    if request.requirement.floor_ref().asks_for().is_some() {
+        among(&[false]).or_else(|| among(&[true]))
+    } else {
+        among(&[false, true])
+    }
+}
+
 /// Draws near before far, and a node of weight zero, near or not, only when there is no other.
-fn draw_nearest<'a>(
-    snapshot: &'a Snapshot,
+fn draw_nearest<'a, L: Loads>(
+    draw: &Draw<'a, L>,
     eligible: impl Fn(&NodeView) -> bool,
-    now: Instant,
-    loads: &impl Loads,
     random: &mut impl Random,
 ) -> Option<&'a NodeView> {
     let classes = [(true, true), (false, true), (true, false), (false, false)];
     classes.into_iter().find_map(|(near, weighted)| {
         let in_class = |node: &NodeView| {
-            node.near == near && (node.spec.weight != Weight::ZERO) == weighted && eligible(node)
+            node.near == near && (node.weight != Weight::ZERO) == weighted && eligible(node)
         };
-        p2c::draw(snapshot, in_class, now, loads, random)
+        draw.among(in_class, random)
     })
 }
 
@@ -260,3 +275,6 @@ fn rejections(snapshot: &Snapshot, request: &Request<'_>, now: Instant) -> Rejec
     };
     Rejections(snapshot.replicas().filter_map(rejected).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ impl Session {
 
     /// What the session's next read must be able to see.
     #[must_use]
+    #[inline]
     pub fn floor(&self) -> Floor {
         let mut floor = self.floor;
         if self.open_writes > 0 || self.open_primary_reads > 0 || self.bound {
@@ -455,7 +456,7 @@ mod tests {
             "what was seen there is nowhere else proved to be"
         );
         session.open_write(None);
-        assert!(session.open_assumed_read(at(u64::MAX - 1)).is_err());
+        assert!(session.open_assumed_read(at(u64::MAX - 2)).is_err());
     }
 
     #[test]

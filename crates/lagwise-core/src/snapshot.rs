@@ -3,15 +3,20 @@
 //! The monitor owns the truth; everybody else sees a snapshot of it. A snapshot ages: its as-of
 //! instants stay true, because replay only advances, while staleness is always asked for a `now`.
 
+mod lots;
+mod nodes;
+
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::time::Duration;
+
+pub(crate) use self::lots::Drawn;
+pub use self::nodes::Nodes;
 
 use crate::floor::{Reached, Sight};
 use crate::history::{Sample, as_of};
 use crate::lsn::Lsn;
 use crate::membership::{Cause, Membership};
-use crate::node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline};
+use crate::node::{Incarnation, NodeId, NodeSpec, Role, SystemId, Timeline, Weight};
 use crate::observation::ServerStart;
 use crate::policy::ValidPolicy;
 use crate::position::Switch;
@@ -34,7 +39,7 @@ pub struct Snapshot {
     /// The primary's newest position, and when it was asked for.
     pub head: Option<Sample>,
     /// Every node, by its [`NodeId`]; in the place of one that was removed, what is left of it.
-    pub nodes: Vec<NodeView>,
+    pub nodes: Nodes,
     /// The policy that the decisions are taken by.
     pub policy: Arc<ValidPolicy>,
     /// The promotions that were seen, oldest first.
@@ -81,6 +86,9 @@ pub struct NodeView {
     pub bytes_behind: Option<u64>,
     /// Whether it stands in the policy's zone, or the policy names none.
     pub near: bool,
+    /// These two are its spec's: whoever judges the node need not go there.
+    pub(crate) weight: Weight,
+    pub(crate) balanced: bool,
 }
 
 impl NodeView {
@@ -92,11 +100,17 @@ impl NodeView {
 
     /// What it is proved to have reached.
     #[must_use]
+    #[inline]
     pub fn reached(&self) -> Option<Reached> {
         Some(Reached {
             as_of: self.as_of?,
             passed: self.passed?,
         })
+    }
+
+    /// Whether it may be drawn: it is in rotation, and something is proved of it or assumed.
+    pub(crate) const fn serves(&self) -> bool {
+        self.membership.is_in_rotation() && (self.as_of.is_some() || self.balanced)
     }
 
     /// The node in its present run.

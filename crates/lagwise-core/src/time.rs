@@ -5,28 +5,34 @@
 //! everyday event in a monitor, not a bug worth a panic.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A monotonic instant, in nanoseconds since an origin that the caller chose.
 ///
 /// Only instants of the same origin may be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+pub struct Instant(
+    /// One more than the nanoseconds: where there may be an instant or none, as in every session, none
+    /// then takes no room of its own, and the two are compared as one number.
+    NonZeroU64,
+);
 
 impl Instant {
     /// Later than any instant a clock returns: a floor at `NEVER` is met by no observation.
-    pub const NEVER: Self = Self(u64::MAX);
+    pub const NEVER: Self = Self(NonZeroU64::MAX);
 
-    /// The instant `nanos` nanoseconds after the origin.
+    /// The instant `nanos` nanoseconds after the origin; [`Instant::NEVER`] from `u64::MAX - 1` on, which
+    /// is after five centuries.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        Self(NonZeroU64::MIN.saturating_add(nanos))
     }
 
     /// Nanoseconds since the origin.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// The instant `duration` later, or [`Instant::NEVER`] where that would overflow.
@@ -38,13 +44,13 @@ impl Instant {
     /// The instant `duration` earlier, or the origin where that would underflow.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(duration)))
+        Self::from_nanos(self.as_nanos().saturating_sub(nanos(duration)))
     }
 
     /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
@@ -52,27 +58,30 @@ impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NEVER => f.write_str("never"),
-            Self(nanos) => write!(f, "@{:?}", Duration::from_nanos(nanos)),
+            instant => write!(f, "@{:?}", Duration::from_nanos(instant.as_nanos())),
         }
     }
 }
 
 /// A moment by the wall clock, in milliseconds since 1970. It never decides what a read sees: it
 /// only says when to stop trusting something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WallTime(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WallTime(
+    /// One more than the milliseconds, as in an [`Instant`].
+    NonZeroU64,
+);
 
 impl WallTime {
     /// A moment by its milliseconds since 1970.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
+        Self(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// Its milliseconds since 1970.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// A moment later by `duration`.
@@ -85,7 +94,13 @@ impl WallTime {
     /// The time since an earlier moment; zero if that is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl fmt::Debug for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallTime").field(&self.as_millis()).finish()
     }
 }
 
@@ -105,5 +120,23 @@ mod tests {
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(early.before(Duration::from_secs(1)), Instant::from_nanos(0));
         assert_eq!(late.after(Duration::MAX), Instant::NEVER);
+    }
+
+    #[test]
+    fn only_the_last_nanosecond_is_never() {
+        for nanos in [0, 1, 1 << 60, u64::MAX - 2] {
+            let instant = Instant::from_nanos(nanos);
+            assert_eq!(instant.as_nanos(), nanos);
+            assert!(instant < Instant::NEVER);
+            assert_eq!(WallTime::from_millis(nanos).as_millis(), nanos);
+        }
+        assert_eq!(Instant::from_nanos(u64::MAX - 1), Instant::NEVER);
+        assert_eq!(Instant::from_nanos(u64::MAX), Instant::NEVER);
+    }
+
+    #[test]
+    fn no_instant_takes_no_room() {
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<u64>());
+        assert_eq!(size_of::<Option<WallTime>>(), size_of::<u64>());
     }
 }

@@ -4,7 +4,7 @@
 //! wakings from here alone. The crate `loom` puts a model of each in the place of this file, and runs
 //! the very same modules in every order that there is. Nothing is decided here.
 
-pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Holds the one `Arc` that everybody loads.

@@ -99,6 +99,7 @@ impl fmt::Display for Rejection {
 ///
 /// # Errors
 /// The first reason why not.
+#[inline]
 pub(super) fn judge(
     snapshot: &Snapshot,
     node: &NodeView,
@@ -113,16 +114,17 @@ pub(super) fn judge(
 
 /// Whether a node is proved to have what the read must see, or assumed to if it is balanced, whatever
 /// its place in the rotation.
+#[inline]
 pub(super) fn meets(
     snapshot: &Snapshot,
     node: &NodeView,
     requirement: &Requirement,
     now: Instant,
 ) -> Result<(), Rejection> {
-    if node.spec.balanced {
+    if node.balanced {
         return may_meet(snapshot, requirement, now);
     }
-    let floor = requirement.floor();
+    let floor = requirement.floor_ref();
     let sight = node.sight();
     let lacking = match node.reached() {
         Some(reached) => floor.lacking(sight, reached),
@@ -167,7 +169,7 @@ fn may_meet(snapshot: &Snapshot, requirement: &Requirement, now: Instant) -> Res
             staleness: None,
         });
     }
-    let floor = requirement.floor();
+    let floor = requirement.floor_ref();
     if let Some(needed) = floor.asks_for()
         && needed > assumed(snapshot, now)
     {
@@ -257,6 +259,7 @@ pub fn recheck_fresh(
     meets(snapshot, &shown, requirement, now).map(|()| reached)
 }
 
+#[inline]
 fn is_replica(
     snapshot: &Snapshot,
     node: &NodeView,
@@ -268,6 +271,7 @@ fn is_replica(
     Ok(())
 }
 
+#[inline]
 fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
     if failed.contains(&node) {
         Err(Rejection::Failed)
@@ -278,10 +282,11 @@ fn has_not_failed(node: NodeId, failed: &[NodeId]) -> Result<(), Rejection> {
 
 /// Without an as-of instant nothing is known of a node, whatever its membership says. A balanced one
 /// is what the monitor's own connection to it shows.
+#[inline]
 fn in_rotation(node: &NodeView) -> Result<(), Rejection> {
     match node.membership.cause() {
         Some(cause) => Err(Rejection::OutOfRotation(cause)),
-        None if node.as_of.is_none() && !node.spec.balanced => {
+        None if node.as_of.is_none() && !node.balanced => {
             Err(Rejection::OutOfRotation(Cause::Unproved))
         }
         None => Ok(()),

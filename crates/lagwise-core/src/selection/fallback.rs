@@ -5,6 +5,7 @@
 //! step, not here; where that was in vain, [`without_primary`] says what is left.
 
 use super::eligible::{Rejection, meets};
+use super::p2c::Draw;
 use super::{Candidate, Loads, Reason, Rejections, Request, candidate, draw_nearest};
 use crate::membership::Cause;
 use crate::position::Place;
@@ -96,7 +97,12 @@ pub fn without_primary(
             let serves = |node: &NodeView| {
                 is_late(snapshot, node, now) && !request.failed.contains(&node.id)
             };
-            let node = draw_nearest(snapshot, serves, now, loads, random)?;
+            let draw = Draw {
+                snapshot,
+                now,
+                loads,
+            };
+            let node = draw_nearest(&draw, serves, random)?;
             Some((candidate(node, now), Reason::Panic))
         }
         Fallback::Primary | Fallback::Freshest | Fallback::Refuse => None,

@@ -5,92 +5,142 @@
 //! of Two Choices in Randomized Load Balancing", 2001). Weights and slow start decide how often a
 //! node is drawn; the cost decides between the two.
 
+use core::time::Duration;
+
 use super::Loads;
+use crate::membership::Membership;
 use crate::node::Weight;
-use crate::policy::Policy;
 use crate::random::Random;
 use crate::snapshot::{NodeView, Snapshot};
 use crate::time::Instant;
 
-/// Draws two of the nodes that `eligible` admits, and takes the cheaper one.
-pub(super) fn draw<'a>(
-    snapshot: &'a Snapshot,
-    eligible: impl Fn(&NodeView) -> bool,
-    now: Instant,
-    loads: &impl Loads,
-    random: &mut impl Random,
-) -> Option<&'a NodeView> {
-    let tickets = |node: &NodeView| {
+/// What everybody is drawn from, and compared by.
+pub(super) struct Draw<'a, L> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Instant,
+    pub(super) loads: &'a L,
+}
+
+impl<'a, L: Loads> Draw<'a, L> {
+    /// Draws two of the nodes that `eligible` admits, and takes the cheaper one. Judges everybody, and
+    /// most of them several times.
+    pub(super) fn among(
+        &self,
+        eligible: impl Fn(&NodeView) -> bool,
+        random: &mut impl Random,
+    ) -> Option<&'a NodeView> {
+        let tickets = |node: &NodeView| self.tickets_if(&eligible, node);
+        let nodes = &self.snapshot.nodes;
+        let total: u64 = nodes.iter().map(tickets).sum();
+        if total == 0 {
+            // Nodes of weight zero serve only while nobody else may.
+            return nodes.iter().find(|node| eligible(node));
+        }
+        let one = holder(self.snapshot, tickets, random.below(total))?;
+        Some(self.beside(one, eligible, random))
+    }
+
+    /// The cheaper of a node that was drawn and another one of those that `eligible` admits.
+    pub(super) fn beside(
+        &self,
+        one: &'a NodeView,
+        eligible: impl Fn(&NodeView) -> bool,
+        random: &mut impl Random,
+    ) -> &'a NodeView {
+        let tickets = |node: &NodeView| {
+            if node.id == one.id {
+                0
+            } else {
+                self.tickets_if(&eligible, node)
+            }
+        };
+        let rest = self.snapshot.nodes.iter().map(tickets).sum();
+        let other = holder(self.snapshot, tickets, random.below(rest));
+        other.map_or(one, |other| self.cheaper(one, other, random))
+    }
+
+    /// The cheaper of two that were drawn, the second one as the second.
+    pub(super) fn cheaper(
+        &self,
+        one: &'a NodeView,
+        other: &'a NodeView,
+        random: &mut impl Random,
+    ) -> &'a NodeView {
+        // Of two there is no choice but both, so one that starts slowly has to pass once more: it is idle,
+        // and would be the cheaper one nearly always.
+        let passes = self.keeps_ticket(other, random);
+        if passes && self.loads.cost(other.id) < self.loads.cost(one.id) {
+            other
+        } else {
+            one
+        }
+    }
+
+    /// Whether a node keeps one of its full tickets, with the share that its slow start leaves it.
+    #[inline]
+    pub(super) fn keeps_ticket(&self, node: &NodeView, random: &mut impl Random) -> bool {
+        self.is_settled(node) || random.below(full_tickets(node)) < self.tickets(node)
+    }
+
+    /// Whether a node holds all of its tickets. One out of rotation does not start slowly.
+    #[inline]
+    fn is_settled(&self, node: &NodeView) -> bool {
+        let slow_start = self.snapshot.policy.slow_start;
+        let Membership::InRotation { since, .. } = node.membership else {
+            return true;
+        };
+        since.after(slow_start) <= self.now
+    }
+
+    fn tickets_if(&self, eligible: impl Fn(&NodeView) -> bool, node: &NodeView) -> u64 {
         if eligible(node) {
-            tickets(node, now, &snapshot.policy)
+            self.tickets(node)
         } else {
             0
         }
-    };
-    let total: u64 = snapshot.nodes.iter().map(tickets).sum();
-    if total == 0 {
-        // Nodes of weight zero serve only while nobody else may.
-        return snapshot.nodes.iter().find(|node| eligible(node));
     }
-    let one = holder(snapshot, tickets, random.below(total), None)?;
-    let rest = total - tickets(one);
-    if rest == 0 {
-        return Some(one);
+
+    /// A node's tickets: its weight, less while it starts slowly. It begins with a tenth.
+    fn tickets(&self, node: &NodeView) -> u64 {
+        let full = full_tickets(node);
+        if node.weight == Weight::ZERO || self.is_settled(node) {
+            return full;
+        }
+        let slow_start = self.snapshot.policy.slow_start;
+        let started = self.now.since(node.membership.since());
+        ramped(full, started, slow_start).max(full / 10).max(1)
     }
-    // One number for two draws: the low bits are left over from the first.
-    let drawn = random.below(rest << SPARE);
-    let other = holder(snapshot, tickets, drawn >> SPARE, Some(one))?;
-    // Of two there is no choice but both, so one that starts slowly has to pass once more: it is idle,
-    // and would be the cheaper one nearly always.
-    let (held, full) = (tickets(other), full_tickets(other));
-    if held << SPARE <= (drawn & ((1 << SPARE) - 1)) * full {
-        return Some(one);
-    }
-    let cheaper = loads.cost(other.id) < loads.cost(one.id);
-    Some(if cheaper { other } else { one })
 }
 
-/// The node that holds the ticket of this number, counted without those of `but`.
-fn holder<'a>(
-    snapshot: &'a Snapshot,
+/// The node that holds the ticket of this number.
+fn holder(
+    snapshot: &Snapshot,
     tickets: impl Fn(&NodeView) -> u64,
     number: u64,
-    but: Option<&NodeView>,
-) -> Option<&'a NodeView> {
+) -> Option<&NodeView> {
     let mut left = number;
-    snapshot
-        .nodes
-        .iter()
-        .filter(|node| but.is_none_or(|but| but.id != node.id))
-        .find(|node| {
-            let held = tickets(node);
-            let found = left < held;
-            left = left.saturating_sub(held);
-            found
-        })
+    snapshot.nodes.iter().find(|node| {
+        let held = tickets(node);
+        let found = left < held;
+        left = left.saturating_sub(held);
+        found
+    })
 }
 
-/// A node's tickets: its weight, less while it starts slowly. It begins with a tenth.
-fn tickets(node: &NodeView, now: Instant, policy: &Policy) -> u64 {
-    let full = full_tickets(node);
-    let started = now.since(node.membership.since());
-    let settled = started >= policy.slow_start || !node.membership.is_in_rotation();
-    if node.spec.weight == Weight::ZERO || settled {
-        return full;
+/// So much of `full` as `started` is of `whole`, which is longer.
+fn ramped(full: u64, started: Duration, whole: Duration) -> u64 {
+    let (started, whole) = (started.as_nanos(), whole.as_nanos().max(1));
+    let product = u128::from(full) * started;
+    // To divide wide numbers takes as long as all of the rest, and hours of a slow start are narrow.
+    match (u64::try_from(product), u64::try_from(whole)) {
+        (Ok(product), Ok(whole)) => product / whole,
+        _ => u64::try_from(product / whole).unwrap_or(full),
     }
-    let ramped = u128::from(full) * started.as_nanos() / policy.slow_start.as_nanos().max(1);
-    (full / 10)
-        .max(u64::try_from(ramped).unwrap_or(full))
-        .max(1)
 }
 
 fn full_tickets(node: &NodeView) -> u64 {
-    u64::from(node.spec.weight.as_u16()) * FINENESS
+    u64::from(node.weight.as_u16()) * FINENESS
 }
-
-/// How many bits of a number choose whether a node that starts slowly passes once more. Tickets have
-/// far fewer than the other 48: 16 of a weight and 6 of its fineness, for each of 1,024 nodes.
-const SPARE: u32 = 16;
 
 /// Tickets of one unit of weight, so that a tenth of a small weight is still something.
 const FINENESS: u64 = 64;

@@ -157,7 +157,16 @@ impl Session {
     /// Looks whether the position that the session brought with it can be, and gives it up if not.
     /// To be called before each read and write: a later write must not hide that an earlier one may
     /// have been lost.
+    #[inline]
     pub fn settle_position(&mut self, snapshot: &Snapshot) -> Option<Voided> {
+        if self.trail.last_write.is_none() && self.floor.position.is_none() {
+            // There is nothing that could have been lost.
+            return None;
+        }
+        self.look_for_losses(snapshot)
+    }
+
+    fn look_for_losses(&mut self, snapshot: &Snapshot) -> Option<Voided> {
         self.trail.lost = self.may_have_lost_writes(snapshot);
         if let Some(last) = self.trail.last_write.as_mut().filter(|_| !self.trail.lost) {
             // What was kept is on the present history as well.

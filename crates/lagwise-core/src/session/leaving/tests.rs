@@ -108,7 +108,10 @@ impl Process {
             first_sent: now,
             last_sent: now,
         });
-        for (number, node) in snapshot.nodes.iter_mut().skip(1).enumerate() {
+        snapshot.nodes = snapshot.nodes.changed(|(number, node)| {
+            let Some(number) = number.checked_sub(1) else {
+                return;
+            };
             let as_of = self.at(world.as_of(world.shows[number]));
             node.as_of = Some(as_of);
             node.passed = Some(as_of);
@@ -118,7 +121,7 @@ impl Process {
             for _ in 0..world.runs[number] {
                 node.incarnation = node.incarnation.next();
             }
-        }
+        });
         snapshot
     }
 }
