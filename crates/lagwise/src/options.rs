@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lagwise_core::{Fallback, Policy, Requirement};
+use lagwise_core::{Fallback, Floor, Policy, Requirement};
 
 use crate::hedge::Hedged;
 
@@ -39,7 +39,8 @@ pub struct Within(pub Duration);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReadOptions {
-    pub(crate) requirement: Requirement,
+    within: Option<Duration>,
+    primary: bool,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) wait: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
@@ -57,7 +58,7 @@ impl ReadOptions {
     #[must_use]
     pub fn primary() -> Self {
         Self {
-            requirement: Requirement::primary(),
+            primary: true,
             ..Self::default()
         }
     }
@@ -67,7 +68,7 @@ impl ReadOptions {
     /// A bound below twice the poll interval is hardly ever proved without a wait.
     #[must_use]
     pub fn within(mut self, bound: Duration) -> Self {
-        self.requirement = self.requirement.and(Requirement::within(bound));
+        self.within = Some(self.within.map_or(bound, |within| within.min(bound)));
         self
     }
 
@@ -109,12 +110,33 @@ impl ReadOptions {
     /// These options, and where they say nothing, those.
     pub(crate) fn over(self, defaults: &Self) -> Self {
         Self {
-            requirement: defaults.requirement.and(self.requirement),
+            within: match (self.within, defaults.within) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+            primary: self.primary || defaults.primary,
             fallback: self.fallback.or(defaults.fallback),
             wait: self.wait.or(defaults.wait),
             deadline: self.deadline.or(defaults.deadline),
             hedged: self.hedged.or(defaults.hedged),
         }
+    }
+
+    /// How stale it may be, where it says so.
+    pub(crate) const fn bound(&self) -> Option<Duration> {
+        self.within
+    }
+
+    /// All that it must be able to see, with what its session needs.
+    pub(crate) fn requirement(&self, floor: Floor) -> Requirement {
+        let mut requirement = Requirement::at_least(floor);
+        if let Some(bound) = self.within {
+            requirement = requirement.and(Requirement::within(bound));
+        }
+        if self.primary {
+            requirement = requirement.and(Requirement::primary());
+        }
+        requirement
     }
 
     pub(crate) fn wait_under(&self, policy: &Policy) -> Duration {

@@ -8,9 +8,7 @@
 
 use std::sync::Arc;
 
-use lagwise_core::{
-    Instant, NodeView, Reason, Request, Requirement, Role, Selection, recheck, select,
-};
+use lagwise_core::{Instant, NodeView, Reason, Request, Role, Selection, select};
 
 use super::Caller;
 use super::confirm::{Confirmed, Shows};
@@ -30,8 +28,7 @@ use crate::view::View;
 pub(super) struct Asked<'a, DB: Backend> {
     pub(super) shared: &'a Shared<DB>,
     pub(super) session: Option<&'a Arc<SessionState>>,
-    /// Besides what the session needs.
-    pub(super) requirement: Requirement,
+    pub(super) options: &'a ReadOptions,
 }
 
 impl<DB: Backend> Asked<'_, DB> {
@@ -39,10 +36,7 @@ impl<DB: Backend> Asked<'_, DB> {
     pub(super) fn read(&self, now: Instant) -> Option<ReadConnection<DB>> {
         let view = self.shared.published.peek();
         let floor = self.session.map(|session| session.floor_under(&view));
-        let requirement = match floor {
-            Some(floor) => self.requirement.and(Requirement::at_least(floor)),
-            None => self.requirement,
-        };
+        let requirement = self.options.requirement(floor.unwrap_or_default());
         let request = Request {
             requirement,
             fallback: self.shared.fallback,
@@ -59,7 +53,8 @@ impl<DB: Backend> Asked<'_, DB> {
             .node(candidate.node)
             .filter(|seen| !seen.spec.balanced)?;
         let lease = Lease::at_hand(node, now).filter(|lease| has_seen(seen, lease))?;
-        let reached = recheck(&view, candidate.node, &requirement, now).ok()?;
+        // At this very moment and in this very view it was found to have what is needed.
+        let reached = seen.reached()?;
         let confirmed = Confirmed {
             sight: seen.sight(),
             shows: Shows::Observed(reached),
@@ -97,7 +92,7 @@ impl<DB: Backend> Caller<'_, DB> {
         let asked = Asked {
             shared,
             session: self.session,
-            requirement: options.requirement.and(self.rules.reads.requirement),
+            options: &options.over(&self.rules.reads),
         };
         asked.read(now)
     }

@@ -4,8 +4,8 @@
 //! far, and two random numbers. Nothing is done about it here: neither waited, nor connected.
 
 use lagwise_core::{
-    Candidate, Floor, Instant, NodeId, Reason, Rejections, Request, Requirement, Selection,
-    Snapshot, Step, next_step, select, without_primary,
+    Candidate, Floor, Instant, NodeId, Reason, Rejections, Request, Selection, Snapshot, Step,
+    next_step, select, without_primary,
 };
 
 use super::read::Search;
@@ -89,7 +89,7 @@ impl<DB: Backend> Search<'_, DB> {
 
     pub(super) fn request(&self, floor: Floor) -> Request<'_> {
         Request {
-            requirement: self.options.requirement.and(Requirement::at_least(floor)),
+            requirement: self.options.requirement(floor),
             fallback: self.fallback,
             wait_until: self.wait_until(),
             failed: &self.failed,

@@ -5,7 +5,7 @@
 //! dropped if the session has moved on meanwhile. That an attempt fails is decided by the first alone.
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Fallback, Floor, Reason, Request, Requirement, Role, Selection, Sight, select};
+use lagwise_core::{Fallback, Floor, Reason, Request, Role, Selection, Sight, select};
 
 use super::confirm::{Doubt, Shows, confirm};
 use super::read::Search;
@@ -111,7 +111,7 @@ where
         Some(session) => session.rival_floor()?,
         None => Floor::default(),
     };
-    let requirement = search.stated().and(Requirement::at_least(floor));
+    let requirement = search.options.requirement(floor);
     let request = Request {
         requirement,
         fallback: Fallback::Refuse,

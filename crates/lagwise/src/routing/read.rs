@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lagwise_core::{
-    Fallback, Floor, Instant, NodeId, Reason, Rejections, Requirement, Role, Snapshot,
-};
+use lagwise_core::{Fallback, Floor, Instant, NodeId, Reason, Rejections, Role, Snapshot};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::Caller;
@@ -182,7 +180,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         let asked = Asked {
             shared: self.shared,
             session: self.session.as_ref(),
-            requirement: self.options.requirement,
+            options: &self.options,
         };
         let mut connection = asked.read(now)?;
         if self.is_statement {
@@ -340,11 +338,6 @@ impl<'a, DB: Backend> Search<'a, DB> {
         self.shared.hedges.as_ref().filter(|_| allowed)
     }
 
-    /// What the caller said that the read must see.
-    pub(super) const fn stated(&self) -> Requirement {
-        self.options.requirement
-    }
-
     pub(super) const fn wait_until(&self) -> Instant {
         self.wait_until
     }
@@ -387,11 +380,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
         };
         // A floor that no instant reaches is that of a write being settled: that comes first.
         if floor.needed() != Some(Instant::NEVER) {
-            let bound = self
-                .options
-                .requirement
-                .bound()
-                .map(|bound| now.before(bound));
+            let bound = self.options.bound().map(|bound| now.before(bound));
             let needed = floor.asks_for().max(bound).unwrap_or(now);
             self.shared.orders.give(Command::Demand {
                 needed,
