@@ -50,7 +50,7 @@ impl<T> Published<T> {
     pub(crate) async fn until<R>(&self, mut look: impl FnMut(&T) -> Option<R>) -> R {
         let mut watcher = self.watch();
         loop {
-            if let Some(found) = look(&self.load()) {
+            if let Some(found) = look(&self.peek()) {
                 return found;
             }
             watcher.changed().await;

@@ -68,21 +68,18 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let options = ReadOptions::new();
-    let failed = match caller.read_at_once(&options) {
-        None => None,
-        Some(mut connection) => {
-            connection.for_statement();
-            let run = connection.run();
-            let deadline = caller.deadline(&options, clock::now());
-            let answer = until_end(caller.shared, run, deadline, work(&mut connection)).await;
-            match answer {
-                Ok(answer) => return Ok(Ran::Done(answer)),
-                Err(error) => Some(Failed::on(connection, error)),
-            }
-        }
+    let Some(mut connection) = caller.read_at_once(&ReadOptions::new()) else {
+        return Box::pin(run_by_search(caller, None, work)).await;
     };
-    Box::pin(run_by_search(caller, failed, work)).await
+    connection.for_statement();
+    let (shared, run) = (caller.shared, connection.run());
+    let deadline = caller.deadline(&ReadOptions::new(), clock::now());
+    let answer = until_end(shared, run, deadline, work(&mut connection)).await;
+    let failed = match answer {
+        Ok(answer) => return Ok(Ran::Done(answer)),
+        Err(error) => Failed::on(connection, error),
+    };
+    Box::pin(run_by_search(caller, Some(failed), work)).await
 }
 
 /// Runs a statement that has failed once, or could not be run at once.
@@ -190,7 +187,8 @@ pub(crate) enum Run {
 pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, run: Run) {
     let sight = match run {
         Run::Replica(sight) => sight,
-        Run::Primary(on) => return deposed(shared, on).await,
+        // Boxed: most reads run on replicas, and all would carry a place for it.
+        Run::Primary(on) => return Box::pin(deposed(shared, on)).await,
     };
     let ended = |snapshot: &View<DB>| {
         let runs_on = snapshot.node(sight.node).is_some_and(|node| {
