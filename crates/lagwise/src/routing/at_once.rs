@@ -6,9 +6,7 @@
 //! instructions. Whatever does not go smoothly is no business of this module: it says nothing, and the
 //! search begins at its beginning.
 
-use lagwise_core::{
-    Instant, NodeView, Reason, Request, Requirement, Role, Selection, recheck, select,
-};
+use lagwise_core::{Instant, Reason, Request, Requirement, Role, Selection, recheck, select};
 
 use super::Caller;
 use super::confirm::{Confirmed, Shows};
@@ -57,7 +55,8 @@ impl<DB: Backend> Caller<'_, DB> {
         let seen = view
             .node(candidate.node)
             .filter(|seen| !seen.spec.balanced)?;
-        let lease = Lease::at_hand(node, now).filter(|lease| has_seen(seen, lease))?;
+        // One that has lived through the observation of its node shows what was observed: see `confirm`.
+        let lease = Lease::at_hand(node, now, seen.observed_at?)?;
         let reached = recheck(&view, candidate.node, &request.requirement, now).ok()?;
         let confirmed = Confirmed {
             sight: seen.sight(),
@@ -91,7 +90,9 @@ impl<DB: Backend> Caller<'_, DB> {
         }
         let node = view.primary_node()?;
         let seen = view.node(node.id)?;
-        let lease = Lease::at_hand(node, clock::now()).filter(|lease| has_seen(seen, lease))?;
+        // One that has lived through the observation of its node leads to what was observed: see
+        // `authority`.
+        let lease = Lease::at_hand(node, clock::now(), seen.observed_at?)?;
         node.tally.count(reason);
         let route = Route::at_once(node.name(), Role::Primary, reason);
         observe::routed(&route);
@@ -105,13 +106,6 @@ impl<DB: Backend> Caller<'_, DB> {
     fn may_go_at_once(&self) -> bool {
         self.begun.admit().is_ok() && !self.shared.tasks.is_closed() && !observe::traces_routes()
     }
-}
-
-/// Whether a connection has lived through the observation of its node, so that what was observed holds on
-/// it: see [`confirm`](super::confirm) and [`authority`](super::authority).
-fn has_seen<DB: Backend>(seen: &NodeView, lease: &Lease<DB>) -> bool {
-    let observed_at: Option<Instant> = seen.observed_at;
-    observed_at.is_some_and(|at| lease.connected_by() <= at)
 }
 
 impl<DB: Backend> View<DB> {

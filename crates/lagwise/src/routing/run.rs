@@ -77,7 +77,10 @@ where
             let deadline = caller.deadline(&options, clock::now());
             let answer = until_end(caller.shared, run, deadline, work(&mut connection)).await;
             match answer {
-                Ok(answer) => return Ok(Ran::Done(answer)),
+                Ok(answer) => {
+                    connection.answered();
+                    return Ok(Ran::Done(answer));
+                }
                 Err(error) => Some(Failed::on(connection, error)),
             }
         }
