@@ -8,7 +8,7 @@ use std::time::Duration;
 use lagwise::{NodeConfig, PgRouter, PgSession, ReadOptions, RouterBuilder};
 use lagwise_testkit::{Cluster, Node};
 use lagwise_tests::Outcome;
-use lagwise_tests::cluster::{PATIENCE, bare, config, connect, number, settle, start};
+use lagwise_tests::cluster::{PATIENCE, bare, config, number, settle, start};
 use lagwise_tests::observe::until;
 use lagwise_tests::statements::{PLACES, code, is_read, next, place};
 use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
@@ -34,6 +34,7 @@ fn narrow(node: &Node, connections: u32) -> NodeConfig<Postgres> {
 fn patient() -> RouterBuilder<Postgres> {
     bare()
         .max_lag(Duration::from_secs(30))
+        .wait(Duration::from_secs(5))
         .policy(|policy| policy.unseen_for = Duration::from_secs(10))
 }
 
@@ -558,26 +559,18 @@ async fn leases_that_are_given_up_at_any_moment_leave_all_places_free() -> Outco
         });
     }
     tasks.join_all().await;
-    let db = router.session();
-    let one = async || Ok::<_, lagwise::Error>((router.write().await?, db.read().await?));
-    let w = tokio::time::timeout(PATIENCE / 2, async {
-        tokio::join!(router.write(), router.write())
-    })
-    .await;
-    let w = w.map_err(|_| format!("W {} {} {:?}", router.size(), router.num_idle(), router))?;
-    println!("writes are there");
-    let w = tokio::time::timeout(PATIENCE / 2, async { tokio::join!(db.read(), db.read()) }).await;
-    let w = w.map_err(|_| format!("R {} {} {:?}", router.size(), router.num_idle(), router))?;
-    let all = tokio::time::timeout(PATIENCE / 2, async { tokio::join!(one(), one()) }).await;
-    let all = all.map_err(|_| format!("{} {} {:?}", router.size(), router.num_idle(), router))?;
+    let one = async || {
+        let db = router.session();
+        Ok::<_, lagwise::Error>((router.write().await?, db.read().await?))
+    };
+    let all = tokio::time::timeout(PATIENCE / 2, async { tokio::join!(one(), one()) }).await?;
     drop((all.0?, all.1?));
     all_are_back(&router).await
 }
 
-/// What is answered in the pool of a slow way: it grows as it is used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_grows_although_connections_take_long_to_open() -> Outcome {
-    let (cluster, router) = with_few(4).await?;
+    let (cluster, router) = with_few(2).await?;
     cluster
         .primary()
         .client_wire()
@@ -589,17 +582,16 @@ async fn a_pool_grows_although_connections_take_long_to_open() -> Outcome {
         tasks.spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 place(&router).await?;
-                tokio::time::sleep(Duration::from_millis(8)).await;
+                // Now and then both come at once, and mostly one of them has nothing to do.
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(20..60))).await;
             }
             Outcome::Ok(0)
         });
     }
-    let pool: &PgPool = &router;
-    let grown = async || Ok(pool.size() >= 2 && pool.num_idle() + 1 >= 2);
+    let open = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
+        and state is not null and application_name not like 'lagwise%'";
+    let grown = async || Ok(cluster.primary().query_scalar::<i64>(open).await? == 2);
     let grows = until("both have a connection", PATIENCE, grown).await;
     end(tasks, &ended).await?;
-    cluster.primary().client_wire().heal();
-    let opened = connect(cluster.primary()).await;
-    drop(opened);
     grows
 }

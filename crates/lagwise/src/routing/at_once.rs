@@ -29,7 +29,7 @@ impl<DB: Backend> Caller<'_, DB> {
             return None;
         }
         let now = clock::now();
-        if self.rules.deadline.is_some_and(|deadline| now >= deadline) {
+        if self.is_late(now) {
             return None;
         }
         shared.orders.note_read(now);
@@ -80,7 +80,8 @@ impl<DB: Backend> Caller<'_, DB> {
 
     /// A connection to the node that accepts writes.
     pub(super) fn write_at_once(&self, reason: Reason) -> Option<WriteConnection<DB>> {
-        if !self.may_go_at_once() || self.rules.admit_write().is_err() {
+        let now = clock::now();
+        if !self.may_go_at_once() || self.is_late(now) || self.rules.admit_write().is_err() {
             return None;
         }
         let view = self.shared.published.peek();
@@ -92,13 +93,18 @@ impl<DB: Backend> Caller<'_, DB> {
         let seen = view.node(node.id)?;
         // One that has lived through the observation of its node leads to what was observed: see
         // `authority`.
-        let lease = Lease::at_hand(node, clock::now(), seen.observed_at?)?;
+        let lease = Lease::at_hand(node, now, seen.observed_at?)?;
         node.tally.count(reason);
         let route = Route::at_once(node.name(), Role::Primary, reason);
         observe::routed(&route);
         let session = session.cloned();
         let connection = WriteConnection::new(self.shared, lease, route, view.timeline, session);
         Some(connection)
+    }
+
+    /// Whether the time of whoever asks is over.
+    fn is_late(&self, now: Instant) -> bool {
+        self.rules.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// Whether nothing about the request itself asks for a search. One that is traced has spans that

@@ -124,7 +124,11 @@ pub(crate) struct Search<'a, DB: Backend> {
 
 impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
-        let began = clock::now();
+        Self::begun(caller, options, clock::now())
+    }
+
+    /// The search of a read that began before.
+    pub(super) fn begun(caller: Caller<'a, DB>, options: ReadOptions, began: Instant) -> Self {
         let shared = caller.shared;
         let rules = caller.rules;
         let options = options.over(&rules.reads);

@@ -68,13 +68,13 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let options = ReadOptions::new();
+    let (options, began) = (ReadOptions::new(), clock::now());
     let failed = match caller.read_at_once(&options) {
         None => None,
         Some(mut connection) => {
             connection.for_statement();
             let run = connection.run();
-            let deadline = caller.deadline(&options, clock::now());
+            let deadline = caller.deadline(&options, began);
             let answer = until_end(caller.shared, run, deadline, work(&mut connection)).await;
             match answer {
                 Ok(answer) => {
@@ -85,7 +85,7 @@ where
             }
         }
     };
-    Box::pin(run_by_search(caller, failed, work)).await
+    Box::pin(run_by_search(caller, began, failed, work)).await
 }
 
 /// Runs a statement that has failed once, or could not be run at once.
@@ -98,6 +98,7 @@ where
 )]
 async fn run_by_search<DB, T, F>(
     caller: Caller<'_, DB>,
+    began: Instant,
     mut failed: Option<Failed>,
     mut work: F,
 ) -> Result<Ran<T>, Error>
@@ -106,7 +107,8 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut search = Search::new(caller, ReadOptions::new()).for_statement();
+    let search = Search::begun(caller, ReadOptions::new(), began);
+    let mut search = search.for_statement();
     loop {
         match failed.take() {
             None => match attempt(&mut search, &mut work).await? {
