@@ -19,6 +19,7 @@ mod cache;
 #[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise/src/load.rs"]
 mod load;
+#[expect(dead_code, reason = "laws are about a part of it")]
 #[path = "../../crates/lagwise/src/publish.rs"]
 mod publish;
 #[expect(dead_code, reason = "laws are about a part of it")]
@@ -33,8 +34,12 @@ mod state;
 mod statements;
 #[path = "../../crates/lagwise/src/routing/waiting.rs"]
 mod waiting;
+#[expect(dead_code, reason = "laws are about a part of it")]
+#[path = "../../crates/lagwise/src/warm.rs"]
+mod warm;
 
 pub mod counts;
+pub mod kept;
 pub mod published;
 pub mod sessions;
 mod surroundings;

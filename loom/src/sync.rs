@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -93,6 +94,17 @@ pub(crate) struct Pointer<T> {
     kept: std::sync::Mutex<Vec<Arc<T>>>,
 }
 
+/// What a pointer led to when it was read.
+pub(crate) struct Loaded<T>(Arc<T>);
+
+impl<T> Deref for Loaded<T> {
+    type Target = Arc<T>;
+
+    fn deref(&self) -> &Arc<T> {
+        &self.0
+    }
+}
+
 impl<T> Pointer<T> {
     pub(crate) fn new(first: Arc<T>) -> Self {
         Self {
@@ -120,8 +132,8 @@ impl<T> Pointer<T> {
         Arc::clone(&kept[at])
     }
 
-    pub(crate) fn load(&self) -> Arc<T> {
-        self.load_full()
+    pub(crate) fn load(&self) -> Loaded<T> {
+        Loaded(self.load_full())
     }
 }
 

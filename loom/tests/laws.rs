@@ -23,6 +23,11 @@ laws! {
         every_lease_that_is_counted_returns,
         no_peak_is_lost_to_another_measurement,
         as_many_wait_as_may_and_all_places_return;
+    kept:
+        no_connection_is_lost_or_handed_to_two,
+        nothing_is_kept_from_one_who_waits,
+        nothing_that_was_taken_before_is_kept_from_one_who_waits,
+        nothing_stays_behind_in_a_closed_one;
     sessions:
         no_end_of_a_write_is_slept_through,
         no_end_of_a_read_is_slept_through,

@@ -101,6 +101,11 @@ impl<DB: Backend> ReadConnection<DB> {
         self.lease.for_read();
     }
 
+    /// The server has just answered.
+    pub(crate) fn answered(&mut self) {
+        self.lease.answered();
+    }
+
     /// Gives the connection back to its pool, which tests it.
     pub(crate) fn fail(mut self) {
         self.lease.doubt();
@@ -234,6 +239,13 @@ impl<DB: Backend> WriteConnection<DB> {
         self
     }
 
+    /// The server has just answered.
+    pub(crate) fn answered(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.answered();
+        }
+    }
+
     /// Gives the connection back after its only statement. What the server said of that is its end;
     /// where the connection failed instead, the end is found out as for any handle.
     pub(crate) fn end<T>(mut self, outcome: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
@@ -277,18 +289,21 @@ async fn settle<DB: Backend>(
 ) {
     let limit = shared.policy().sticky_window;
     let asked = tokio::time::timeout(limit, DB::accepts_writes(&mut lease)).await;
-    match asked {
-        Ok(outcome) if is_certain::<DB, _>(&outcome) => {
-            if let Some(write) = write {
-                write.close();
-            }
-            if matches!(outcome, Ok(false)) {
-                lease.discard();
-                shared.node_failed(node);
-            }
-        }
+    let Ok(outcome) = asked else {
         // What was sent is lost: its write is dropped as it is.
-        Ok(_) | Err(_) => lease.discard(),
+        return lease.discard();
+    };
+    if let Some(write) = write.filter(|_| is_certain::<DB, _>(&outcome)) {
+        write.close();
+    }
+    match outcome {
+        Ok(true) => lease.answered(),
+        Ok(false) => {
+            lease.discard();
+            shared.node_failed(node);
+        }
+        // The answer may have been that to something else, and its own is still on its way.
+        Err(_) => lease.discard(),
     }
 }
 

@@ -66,10 +66,11 @@ struct Borrowed<DB: Backend> {
 }
 
 impl<DB: Backend> Lease<DB> {
-    /// A connection that is at hand and needs no test: nobody is asked, and nothing waited for.
-    pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant) -> Option<Self> {
+    /// A connection that is at hand, was there at an instant, and needs no test: nobody is asked, and
+    /// nothing waited for.
+    pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant, there_at: Instant) -> Option<Self> {
         let place = Arc::clone(&node.places).try_acquire_owned().ok()?;
-        let kept = node.fresh(now)?;
+        let kept = node.fresh(now, there_at)?;
         let in_flight = InFlight::enter(&node.load);
         Some(Self::new(node, now, (place, in_flight), (kept, true)))
     }
@@ -78,7 +79,7 @@ impl<DB: Backend> Lease<DB> {
     /// settings say.
     pub(crate) async fn acquire(node: &Arc<Node<DB>>) -> Result<Self, sqlx::Error> {
         let asked = clock::now();
-        if let Some(lease) = Self::at_hand(node, asked) {
+        if let Some(lease) = Self::at_hand(node, asked, asked) {
             return Ok(lease);
         }
         // Boxed: the pool's future is large, and callers hold several of ours in theirs.
@@ -141,6 +142,13 @@ impl<DB: Backend> Lease<DB> {
     /// Nothing is done on it but one statement that is known to be a read.
     pub(crate) const fn for_read(&mut self) {
         self.held.used = Used::ByRead;
+    }
+
+    /// The server has just answered.
+    pub(crate) fn answered(&mut self) {
+        if let Some(kept) = &mut self.held.kept {
+            self.held.node.heard(kept);
+        }
     }
 
     /// Something on it has failed: its pool has to test it.

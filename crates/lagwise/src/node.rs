@@ -138,10 +138,17 @@ impl<DB: Backend> Node<DB> {
         }
     }
 
-    /// A connection at hand that may be used as it is.
-    pub(crate) fn fresh(&self, now: Instant) -> Option<Kept<PoolConnection<DB>>> {
+    /// A connection at hand that may be used as it is, and was there at an instant.
+    pub(crate) fn fresh(
+        &self,
+        now: Instant,
+        there_at: Instant,
+    ) -> Option<Kept<PoolConnection<DB>>> {
         self.warm.take_if(|kept| {
-            !kept.is_over(now) && self.tenure.covers(kept.connected_by) && !self.is_cold(kept, now)
+            kept.connected_by <= there_at
+                && !kept.is_over(now)
+                && self.tenure.covers(kept.connected_by)
+                && !self.is_cold(kept, now)
         })
     }
 
@@ -172,23 +179,37 @@ impl<DB: Backend> Node<DB> {
         self.is_tested && now.since(kept.heard) > FRESH
     }
 
-    /// Takes a connection back.
-    pub(crate) fn give_back(&self, mut kept: Kept<PoolConnection<DB>>, used: Used) {
-        if !self.keeps.after(used) || !DB::is_at_rest(&mut kept.connection) {
-            return;
-        }
+    /// The server has just said something on a connection.
+    pub(crate) fn heard(&self, kept: &mut Kept<PoolConnection<DB>>) {
         if self.is_tested {
             kept.heard = clock::now();
         }
-        if self.warm.put(kept).is_none() {
-            self.stirred.notify_one();
+    }
+
+    /// Takes a connection back.
+    pub(crate) fn give_back(&self, mut kept: Kept<PoolConnection<DB>>, used: Used) {
+        let stays = self.keeps.after(used) && DB::is_at_rest(&mut kept.connection);
+        let left = if stays {
+            self.warm.put(kept)
+        } else {
+            Some(kept)
+        };
+        match left {
+            Some(kept) => self.give_to_pool([kept]),
+            None => self.stirred.notify_one(),
         }
+    }
+
+    /// Lets the pool have what is out of it, whatever thread this is on.
+    fn give_to_pool(&self, kept: impl IntoIterator<Item = Kept<PoolConnection<DB>>>) {
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        kept.into_iter().for_each(drop);
     }
 
     /// Gives all connections that are at hand back to the pool, which tests them: one has failed as if
     /// the node had gone.
     pub(crate) fn cool(&self) {
-        drop(self.warm.clear());
+        self.give_to_pool(self.warm.clear());
     }
 
     /// Sees to it that no connection stays out of its pool, until the node is closed.
@@ -268,8 +289,7 @@ impl<DB: Backend> Node<DB> {
 
 impl<DB: Backend> Drop for Node<DB> {
     fn drop(&mut self) {
-        let _entered = self.runtime.as_ref().map(Handle::enter);
-        drop(self.warm.close());
+        self.give_to_pool(self.warm.close());
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) struct Kept<T> {
     pub(crate) left: Instant,
     /// Since when it is known to be one and the same connection.
     pub(crate) connected_by: Instant,
-    /// When the server last said something on it; of a connection that is never tested for that, when it
-    /// left its pool.
+    /// When the server is known to have last said something on it; of a connection that is never tested
+    /// for that, when it left its pool.
     pub(crate) heard: Instant,
 }
 

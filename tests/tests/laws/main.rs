@@ -49,3 +49,5 @@ mod tokens_attacked;
 mod tokens_lost;
 mod transactions;
 mod unproved;
+mod warm;
+mod warm_lost;

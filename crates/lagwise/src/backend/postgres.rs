@@ -104,7 +104,9 @@ impl Translate for Postgres {
     }
 
     fn is_at_rest(connection: &mut PgConnection) -> bool {
-        if connection.is_in_transaction() {
+        // What waits to be sent may be the end of a copy that was given up, and its answer is not
+        // counted among those that are owed.
+        if connection.is_in_transaction() || connection.should_flush() {
             return false;
         }
         // It waits for answers that are owed. Where none is, it ends at once.

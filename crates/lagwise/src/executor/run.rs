@@ -119,5 +119,8 @@ where
         outcome = work(&mut connection, statement) => outcome,
         () = routing::deposed(&origin.shared, on) => Err(routing::fallen_silent()),
     };
+    if outcome.is_ok() {
+        connection.answered();
+    }
     Ok((node, connection.end(outcome)))
 }

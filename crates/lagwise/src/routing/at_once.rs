@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use lagwise_core::{Instant, NodeView, Reason, Request, Role, Selection, select};
+use lagwise_core::{Instant, Reason, Request, Role, Selection, select};
 
 use super::Caller;
 use super::confirm::{Confirmed, Shows};
@@ -52,7 +52,8 @@ impl<DB: Backend> Asked<'_, DB> {
         let seen = view
             .node(candidate.node)
             .filter(|seen| !seen.spec.balanced)?;
-        let lease = Lease::at_hand(node, now).filter(|lease| has_seen(seen, lease))?;
+        // One that has lived through the observation of its node shows what was observed: see `confirm`.
+        let lease = Lease::at_hand(node, now, seen.observed_at?)?;
         // At this very moment and in this very view it was found to have what is needed.
         let reached = seen.reached()?;
         let confirmed = Confirmed {
@@ -77,15 +78,15 @@ impl<DB: Backend> Asked<'_, DB> {
 }
 
 impl<DB: Backend> Caller<'_, DB> {
-    /// A connection to a replica that is eligible at this moment; none where a read may be asked of two.
-    pub(super) fn read_at_once(&self, options: &ReadOptions) -> Option<ReadConnection<DB>> {
+    /// A connection to a replica that is eligible now; none where a read may be asked of two.
+    pub(super) fn read_at_once(
+        &self,
+        options: &ReadOptions,
+        now: Instant,
+    ) -> Option<ReadConnection<DB>> {
         let shared = self.shared;
         let is_plain = !shared.dry && shared.hedges.is_none();
-        if !is_plain || !self.may_go_at_once() {
-            return None;
-        }
-        let now = clock::now();
-        if self.rules.deadline.is_some_and(|deadline| now >= deadline) {
+        if !is_plain || !self.may_go_at_once() || self.is_late(now) {
             return None;
         }
         shared.orders.note_read(now);
@@ -99,7 +100,8 @@ impl<DB: Backend> Caller<'_, DB> {
 
     /// A connection to the node that accepts writes.
     pub(super) fn write_at_once(&self, reason: Reason) -> Option<WriteConnection<DB>> {
-        if !self.may_go_at_once() || self.rules.admit_write().is_err() {
+        let now = clock::now();
+        if !self.may_go_at_once() || self.is_late(now) || self.rules.admit_write().is_err() {
             return None;
         }
         let view = self.shared.published.peek();
@@ -109,7 +111,9 @@ impl<DB: Backend> Caller<'_, DB> {
         }
         let node = view.primary_node()?;
         let seen = view.node(node.id)?;
-        let lease = Lease::at_hand(node, clock::now()).filter(|lease| has_seen(seen, lease))?;
+        // One that has lived through the observation of its node leads to what was observed: see
+        // `authority`.
+        let lease = Lease::at_hand(node, now, seen.observed_at?)?;
         node.tally.count(reason);
         let route = Route::at_once(node.name(), Role::Primary, reason);
         observe::routed(&route);
@@ -118,18 +122,16 @@ impl<DB: Backend> Caller<'_, DB> {
         Some(connection)
     }
 
+    /// Whether the time of whoever asks is over.
+    fn is_late(&self, now: Instant) -> bool {
+        self.rules.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
     /// Whether nothing about the request itself asks for a search. One that is traced has spans that
     /// only a search has.
     fn may_go_at_once(&self) -> bool {
-        self.begun.admit().is_ok() && !self.shared.tasks.is_closed() && !observe::traces_routes()
+        self.begun.admit().is_ok() && !observe::traces_routes()
     }
-}
-
-/// Whether a connection has lived through the observation of its node, so that what was observed holds on
-/// it: see [`confirm`](super::confirm) and [`authority`](super::authority).
-fn has_seen<DB: Backend>(seen: &NodeView, lease: &Lease<DB>) -> bool {
-    let observed_at: Option<Instant> = seen.observed_at;
-    observed_at.is_some_and(|at| lease.connected_by() <= at)
 }
 
 impl<DB: Backend> View<DB> {

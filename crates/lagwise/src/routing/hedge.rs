@@ -46,7 +46,10 @@ where
         Ended::First(until_end(shared, run, deadline, work(&mut connection)).await)
     };
     match ended {
-        Ended::First(Ok(answer)) => Ok(answer),
+        Ended::First(Ok(answer)) => {
+            connection.answered();
+            Ok(answer)
+        }
         Ended::First(Err(error)) => Err(Failed::on(connection, error)),
         Ended::Second(answer) => {
             connection.discard();

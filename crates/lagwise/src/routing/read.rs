@@ -37,7 +37,7 @@ pub(crate) async fn read<DB: Backend>(
     caller: Caller<'_, DB>,
     options: ReadOptions,
 ) -> Result<ReadConnection<DB>, Error> {
-    match caller.read_at_once(&options) {
+    match caller.read_at_once(&options, clock::now()) {
         Some(connection) => Ok(connection),
         None => Box::pin(search(caller, options)).await,
     }
@@ -123,7 +123,11 @@ pub(crate) struct Search<'a, DB: Backend> {
 
 impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) fn new(caller: Caller<'a, DB>, options: ReadOptions) -> Self {
-        let began = clock::now();
+        Self::begun(caller, options, clock::now())
+    }
+
+    /// The search of a read that began before.
+    pub(super) fn begun(caller: Caller<'a, DB>, options: ReadOptions, began: Instant) -> Self {
         let shared = caller.shared;
         let rules = caller.rules;
         let options = options.over(&rules.reads);

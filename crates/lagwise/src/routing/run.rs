@@ -68,18 +68,22 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let Some(mut connection) = caller.read_at_once(&ReadOptions::new()) else {
-        return Box::pin(run_by_search(caller, None, work)).await;
+    let began = clock::now();
+    let Some(mut connection) = caller.read_at_once(&ReadOptions::new(), began) else {
+        return Box::pin(run_by_search(caller, began, None, work)).await;
     };
     connection.for_statement();
     let (shared, run) = (caller.shared, connection.run());
-    let deadline = caller.deadline(&ReadOptions::new(), clock::now());
+    let deadline = caller.deadline(&ReadOptions::new(), began);
     let answer = until_end(shared, run, deadline, work(&mut connection)).await;
     let failed = match answer {
-        Ok(answer) => return Ok(Ran::Done(answer)),
+        Ok(answer) => {
+            connection.answered();
+            return Ok(Ran::Done(answer));
+        }
         Err(error) => Failed::on(connection, error),
     };
-    Box::pin(run_by_search(caller, Some(failed), work)).await
+    Box::pin(run_by_search(caller, began, Some(failed), work)).await
 }
 
 /// Runs a statement that has failed once, or could not be run at once.
@@ -92,6 +96,7 @@ where
 )]
 async fn run_by_search<DB, T, F>(
     caller: Caller<'_, DB>,
+    began: Instant,
     mut failed: Option<Failed>,
     mut work: F,
 ) -> Result<Ran<T>, Error>
@@ -100,7 +105,8 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let mut search = Search::new(caller, ReadOptions::new()).for_statement();
+    let search = Search::begun(caller, ReadOptions::new(), began);
+    let mut search = search.for_statement();
     loop {
         match failed.take() {
             None => match attempt(&mut search, &mut work).await? {

@@ -275,18 +275,22 @@ async fn attempt<DB: Backend>(
     node: &Arc<Node<DB>>,
     (until, deadline): (Instant, Instant),
 ) -> Result<Leased<DB>, Obstacle> {
+    let late = || {
+        // Both waits may end here, and that there is no primary says more.
+        if shared.published.load().primary_lost.is_some() {
+            return Obstacle::Passing(Error::no_primary());
+        }
+        Obstacle::Final(Error::on_node(node.name(), sqlx::Error::PoolTimedOut))
+    };
+    // A lease may be there at once, and nothing is to begin by then.
+    if clock::now() >= deadline {
+        return Err(late());
+    }
     let lease = tokio::select! {
         biased;
         lease = node.lease() => lease,
         obstacle = gives_up(shared, node.id, until) => return Err(obstacle),
-        () = passed(deadline) => {
-            // Both waits may end here, and that there is no primary says more.
-            if shared.published.load().primary_lost.is_some() {
-                return Err(Obstacle::Passing(Error::no_primary()));
-            }
-            let error = Error::on_node(node.name(), sqlx::Error::PoolTimedOut);
-            return Err(Obstacle::Final(error));
-        }
+        () = passed(deadline) => return Err(late()),
     };
     let mut leased = match lease {
         Ok(lease) => Leased {
