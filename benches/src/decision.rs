@@ -37,8 +37,6 @@ pub struct Decisions {
     now: Instant,
     session: Mutex<Session>,
     verdicts: Verdicts,
-    /// What the caller asks of the read, beside its session.
-    stated: Requirement,
     loads: Vec<Load>,
     random: u64,
 }
@@ -60,7 +58,6 @@ impl Decisions {
             snapshot,
             now,
             verdicts,
-            stated: Requirement::any(),
             loads: (0..=replicas).map(|_| Load::new(now)).collect(),
             random: 1,
         }
@@ -96,7 +93,8 @@ impl Decisions {
     #[inline]
     pub fn select(&mut self, floor: Floor) -> Option<Candidate> {
         let request = Request {
-            requirement: self.stated.and(Requirement::at_least(floor)),
+            // The caller states nothing besides.
+            requirement: Requirement::at_least(floor),
             fallback: Fallback::Primary,
             wait_until: self.now,
             failed: &[],

@@ -168,6 +168,8 @@ mod guides {
     mod failure {}
     #[doc = include_str!("../../../docs/moving-from-pgpool.md")]
     mod moving_from_pgpool {}
+    #[doc = include_str!("../../../docs/performance.md")]
+    mod performance {}
     #[doc = include_str!("../../../docs/sessions.md")]
     mod sessions {}
     #[doc = include_str!("../../../docs/statements.md")]

@@ -5,7 +5,6 @@
 
 use std::hint::black_box;
 
-use allocation_counter::measure as count;
 use lagwise::{Keys, PgRouter, PgSession, Token};
 use lagwise_benches::decision::{Before, Decisions, POINT};
 
@@ -47,7 +46,7 @@ fn decisions(rounds: usize) -> Vec<Figure> {
         figures.push(if *replicas == 8 {
             figure.at_most(60.0)
         } else {
-            figure
+            figure.shown()
         });
     }
     let pairs = took[3].iter().zip(&took[1]);
@@ -55,13 +54,6 @@ fn decisions(rounds: usize) -> Vec<Figure> {
     figures.push(Figure::of("decision/256 replicas to 8", Unit::Ratio, &ratios).at_most(2.0));
     figures.push(Figure::of("decision/session check", Unit::Ns, &checks));
     figures.push(Figure::of("decision/cached class", Unit::Ns, &classes));
-    let allocations = among.each_mut().map(|decisions| {
-        let counted = count(|| {
-            black_box(decisions.decide(black_box(POINT)));
-        });
-        counted.count_total as f64
-    });
-    figures.push(Figure::of("decision/allocations", Unit::Allocations, &allocations).at_most(0.0));
     figures
 }
 
