@@ -4,6 +4,7 @@
 //! start fails then, and the test with it.
 
 mod acquire;
+mod ahead;
 mod attempts;
 mod balanced;
 mod bound;
