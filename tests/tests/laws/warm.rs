@@ -487,6 +487,11 @@ async fn whichever_way_a_router_ends_it_leaves_no_connection_behind() -> Outcome
     drop(router);
     on_a_plain_thread("a handle that is dropped elsewhere", || drop((read, write)));
     drop(other);
+    let primary = config(cluster.primary()).keep_warm(false);
+    let router = settle(patient().primary(primary), 0).await?;
+    let (read, write) = (router.read().await?, router.write().await?);
+    on_a_plain_thread("one that goes back to its pool", || drop((read, write)));
+    drop(router);
     nothing_is_left(&cluster, "handles that outlive their router").await?;
     Ok(())
 }
