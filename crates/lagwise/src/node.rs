@@ -212,8 +212,15 @@ impl<DB: Backend> Node<DB> {
         self.give_to_pool(self.warm.clear());
     }
 
-    /// Sees to it that no connection stays out of its pool, until the node is closed.
-    pub(crate) async fn keep_terms(&self) {
+    /// Sees to it that no connection stays out of its pool, until the node is closed. Where nobody
+    /// does so any longer, nothing is kept.
+    pub(crate) fn keep_terms(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        // Made before the future is first polled, which it may never be.
+        let terms = Terms(self);
+        async move { terms.0.return_overdue().await }
+    }
+
+    async fn return_overdue(&self) {
         while !self.warm.is_closed() {
             self.stirred.notified().await;
             // First of all: whatever is at hand is taken and put back all the time, and to be woken each
@@ -284,6 +291,15 @@ impl<DB: Backend> Node<DB> {
     /// How the monitor connects.
     pub(crate) fn monitor_options(&self, timeout: Duration) -> ConnectOptions<DB> {
         DB::monitor_options(&self.pool.connect_options(), timeout)
+    }
+}
+
+/// That somebody sees to it that no connection stays out of its pool.
+struct Terms<DB: Backend>(Arc<Node<DB>>);
+
+impl<DB: Backend> Drop for Terms<DB> {
+    fn drop(&mut self) {
+        self.0.give_to_pool(self.0.warm.close());
     }
 }
 

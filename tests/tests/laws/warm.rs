@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lagwise::{NodeConfig, PgRouter, PgSession, ReadOptions, RouterBuilder};
+use lagwise::{NodeConfig, PgRouter, PgSession, ReadConnection, ReadOptions, RouterBuilder};
 use lagwise_testkit::{Cluster, Node};
 use lagwise_tests::Outcome;
 use lagwise_tests::cluster::{PATIENCE, bare, config, number, settle, start};
 use lagwise_tests::observe::until;
 use lagwise_tests::statements::{PLACES, code, is_read, next, place};
-use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
+use sqlx::PgExecutor;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, Postgres};
 use tokio::task::JoinSet;
 
 const NUMBERS: &str = "create table numbers (n int8 primary key); insert into numbers values (0);";
@@ -68,6 +69,13 @@ async fn write_and_read(router: &PgRouter) -> Outcome {
     Ok(())
 }
 
+async fn write_and_read_often(router: PgRouter, times: usize) -> Outcome {
+    for _ in 0..times {
+        write_and_read(&router).await?;
+    }
+    Ok(())
+}
+
 /// Tasks that write and read without a pause until they are told to end; each says how often.
 fn busy(router: &PgRouter, tasks: usize, ended: &Arc<AtomicBool>) -> JoinSet<Outcome<usize>> {
     let one = |_| {
@@ -118,13 +126,7 @@ async fn statements_go_on_while_somebody_else_holds_all_connections_but_one() ->
     let held = (pool.acquire().await?, pool.acquire().await?);
     let mut late = JoinSet::new();
     for _ in 0..4 {
-        let router = router.clone();
-        late.spawn(async move {
-            for _ in 0..20 {
-                write_and_read(&router).await?;
-            }
-            Outcome::Ok(())
-        });
+        late.spawn(write_and_read_often(router.clone(), 20));
     }
     let all = tokio::time::timeout(PATIENCE, late.join_all()).await?;
     all.into_iter().collect::<Outcome>()?;
@@ -140,13 +142,31 @@ const MISCHIEFS: u8 = 12;
 /// Does something to a connection that the next one must not notice. Says how many numbers were
 /// written for good.
 async fn mischief(db: &PgSession, which: u8, hasty: Duration) -> Outcome<usize> {
-    let n = unique();
-    let slow = "select $1::int8 from pg_sleep(0.01)";
     match which {
-        0 => {
-            let nap = sqlx::query(slow).bind(n).fetch_one(db);
-            tokio::time::timeout(hasty, nap).await.ok();
+        0..4 => give_up(db, which, hasty).await?,
+        4 => nap(&mut *db.read().await?, hasty).await,
+        5 => nap(&mut *db.write().await?, hasty).await,
+        6 | 7 => fail(db, which).await,
+        8..11 => give_up_copy(db, which).await?,
+        _ => {
+            let insert = sqlx::query("insert into numbers values ($1)").bind(unique());
+            insert.execute(db).await?;
+            return Ok(1);
         }
+    }
+    Ok(0)
+}
+
+/// A statement that is given up halfway.
+async fn nap(db: impl PgExecutor<'_>, hasty: Duration) {
+    let nap = sqlx::query("select $1::int8 from pg_sleep(0.01)").bind(unique());
+    tokio::time::timeout(hasty, nap.fetch_one(db)).await.ok();
+}
+
+/// What a session runs and does not see the end of.
+async fn give_up(db: &PgSession, which: u8, hasty: Duration) -> Outcome {
+    match which {
+        0 => nap(db, hasty).await,
         1 => {
             let rows = sqlx::query_scalar("select n from generate_series(1, 2000) n");
             let mut rows = rows.fetch(db);
@@ -157,52 +177,44 @@ async fn mischief(db: &PgSession, which: u8, hasty: Duration) -> Outcome<usize> 
         }
         2 => {
             let mut open = db.begin().await?;
-            let insert = sqlx::query("insert into numbers values ($1)").bind(-n);
+            let insert = sqlx::query("insert into numbers values ($1)").bind(-unique());
             insert.execute(&mut *open).await?;
         }
-        3 => drop(tokio::time::timeout(hasty, db.begin()).await),
-        4 => {
-            let mut node = db.read().await?;
-            let nap = sqlx::query(slow).bind(n).fetch_one(&mut *node);
-            tokio::time::timeout(hasty, nap).await.ok();
-        }
-        5 => {
-            let mut node = db.write().await?;
-            let nap = sqlx::query(slow).bind(n).fetch_one(&mut *node);
-            tokio::time::timeout(hasty, nap).await.ok();
-        }
-        6 => {
-            let twice = sqlx::query("insert into numbers values (0)").execute(db);
-            let error = twice.await.expect_err("it is there");
-            assert_eq!(code(&error), "23505");
-        }
-        7 => {
-            let divided = sqlx::query("select 1 / ($1::int8 - $1)").bind(n);
-            let error = divided.fetch_one(db).await.expect_err("it is zero");
-            assert_eq!(code(&error), "22012");
-        }
-        8 => {
-            let mut node = db.write().await?;
-            let mut copied = node.copy_out_raw("copy (select 1) to stdout").await?;
-            assert!(next(&mut copied).await.transpose()?.is_some());
-        }
-        9 => {
-            let mut node = db.write().await?;
-            let mut copy = node.copy_in_raw("copy numbers from stdin").await?;
-            copy.send(format!("{}\n", -n).as_bytes()).await?;
-        }
-        10 => {
-            let mut node = db.read_with(ReadOptions::primary()).await?;
-            let mut copy = node.copy_in_raw("copy numbers from stdin").await?;
-            copy.send(format!("{}\n", -n).as_bytes()).await?;
-        }
-        _ => {
-            let insert = sqlx::query("insert into numbers values ($1)").bind(n);
-            insert.execute(db).await?;
-            return Ok(1);
-        }
+        _ => drop(tokio::time::timeout(hasty, db.begin()).await),
     }
-    Ok(0)
+    Ok(())
+}
+
+/// What the server refuses.
+async fn fail(db: &PgSession, which: u8) {
+    let (text, owed) = if which == 6 {
+        ("insert into numbers values ($1)", "23505")
+    } else {
+        ("select 1 / $1::int8", "22012")
+    };
+    let refused = sqlx::query(text).bind(0_i64).execute(db).await;
+    let error = refused.expect_err("the number is there, and zero");
+    assert_eq!(code(&error), owed);
+}
+
+/// A copy that is given up halfway. The driver does not count its answers among those that are owed.
+async fn give_up_copy(db: &PgSession, which: u8) -> Outcome {
+    let (mut reads, mut writes);
+    let node: &mut PgConnection = if which == 8 {
+        reads = db.read_with(ReadOptions::primary()).await?;
+        &mut reads
+    } else {
+        writes = db.write().await?;
+        &mut writes
+    };
+    if which == 10 {
+        let mut copied = node.copy_out_raw("copy (select 1) to stdout").await?;
+        assert!(next(&mut copied).await.transpose()?.is_some());
+    } else {
+        let mut copy = node.copy_in_raw("copy numbers from stdin").await?;
+        copy.send(format!("{}\n", -unique()).as_bytes()).await?;
+    }
+    Ok(())
 }
 
 /// Whether connections answer what they are asked: by a session's statement, which reads on a replica
@@ -217,28 +229,29 @@ async fn is_clean(router: &PgRouter, db: &PgSession) -> Outcome {
     Ok(())
 }
 
+/// Does all of that, in turns. Says how many numbers were written.
+async fn play(router: PgRouter, seed: u64) -> Outcome<usize> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let order = (0..MISCHIEFS).cycle().skip(random.usize(..12));
+    let mut written = 0;
+    for which in order.take(30) {
+        let db = router.session();
+        let hasty = Duration::from_millis(random.u64(0..4));
+        let done = mischief(&db, which, hasty).await;
+        written += done.map_err(|error| format!("in the course of {which}: {error}"))?;
+        let clean = is_clean(&router, &db).await;
+        clean.map_err(|error| format!("after {which}: {error}"))?;
+        written += 2;
+    }
+    Ok(written)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_done_on_a_connection_the_next_one_gets_its_own_answer() -> Outcome {
     let (cluster, router) = with_few(3).await?;
     let mut tasks = JoinSet::new();
-    for task in 0..8_u64 {
-        let router = router.clone();
-        tasks.spawn(async move {
-            let mut random = fastrand::Rng::with_seed(task);
-            let (mut written, mut order) = (0, (0..MISCHIEFS).cycle().skip(random.usize(..12)));
-            for _ in 0..30 {
-                let db = router.session();
-                let which = order.next().unwrap_or_default();
-                let hasty = Duration::from_millis(random.u64(0..4));
-                written += mischief(&db, which, hasty)
-                    .await
-                    .map_err(|error| format!("in the course of {which}: {error}"))?;
-                let clean = is_clean(&router, &db).await;
-                clean.map_err(|error| format!("after {which}: {error}"))?;
-                written += 2;
-            }
-            Outcome::Ok(written)
-        });
+    for seed in 0..8 {
+        tasks.spawn(play(router.clone(), seed));
     }
     let mut written = 0;
     while let Some(task) = tasks.join_next().await {
@@ -446,9 +459,10 @@ fn on_a_plain_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     let thread = std::thread::spawn(work);
-    let ended = thread.join();
-    assert!(ended.is_ok(), "{what} panics");
-    ended.unwrap()
+    let Ok(ended) = thread.join() else {
+        panic!("{what} panics");
+    };
+    ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -473,8 +487,38 @@ async fn whichever_way_a_router_ends_it_leaves_no_connection_behind() -> Outcome
     drop(router);
     on_a_plain_thread("a handle that is dropped elsewhere", || drop((read, write)));
     drop(other);
+    let primary = config(cluster.primary()).keep_warm(false);
+    let router = settle(patient().primary(primary), 0).await?;
+    let (read, write) = (router.read().await?, router.write().await?);
+    on_a_plain_thread("one that goes back to its pool", || drop((read, write)));
+    drop(router);
     nothing_is_left(&cluster, "handles that outlive their router").await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_that_outlives_its_router_keeps_no_connection_but_its_own() -> Outcome {
+    let cluster = start(0, NUMBERS).await?;
+    let own = pool(2).connect(&cluster.primary().url()).await?;
+    let primary = NodeConfig::pool(own.clone()).name("p").keep_warm(true);
+    let router = settle(patient().primary(primary), 0).await?;
+    let primary = async || router.read_with(ReadOptions::primary()).await;
+    let (first, second) = (primary().await?, primary().await?);
+    drop(router);
+    drop(first);
+    let back = async || Ok(own.num_idle() == 1);
+    until("the pool has the other one back", PATIENCE, back).await?;
+    drop(second);
+    all_are_back(&own).await
+}
+
+async fn with_handle_or_not(
+    cluster: &Cluster,
+    with: bool,
+) -> Outcome<(PgRouter, Option<ReadConnection<Postgres>>)> {
+    let router = at_work(cluster).await?;
+    let handle = router.session().read().await?;
+    Ok((router, with.then_some(handle)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -486,11 +530,7 @@ async fn a_router_that_outlives_its_runtime_leaves_no_connection_behind() -> Out
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let left = runtime.block_on(async {
-                let router = at_work(&nodes).await?;
-                let handle = router.session().read().await?;
-                Outcome::Ok((router, with_handle.then_some(handle)))
-            });
+            let left = runtime.block_on(with_handle_or_not(&nodes, with_handle));
             drop(runtime);
             left
         })?;
@@ -498,6 +538,15 @@ async fn a_router_that_outlives_its_runtime_leaves_no_connection_behind() -> Out
         nothing_is_left(&cluster, "the end of a runtime").await?;
     }
     Ok(())
+}
+
+async fn read_until(db: PgSession, ended: Arc<AtomicBool>) -> Outcome<usize> {
+    let mut reads = 0;
+    while !ended.load(Ordering::Relaxed) {
+        place(&db).await?;
+        reads += 1;
+    }
+    Ok(reads)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -512,13 +561,7 @@ async fn a_node_that_is_removed_while_it_is_read_from_is_left_alone() -> Outcome
         let ended = Arc::new(AtomicBool::new(false));
         let mut readers = JoinSet::new();
         for _ in 0..4 {
-            let (db, ended) = (router.session(), Arc::clone(&ended));
-            readers.spawn(async move {
-                while !ended.load(Ordering::Relaxed) {
-                    place(&db).await?;
-                }
-                Outcome::Ok(0)
-            });
+            readers.spawn(read_until(router.session(), Arc::clone(&ended)));
         }
         let db = router.session();
         until("it is read", PATIENCE, async || {
@@ -537,26 +580,26 @@ async fn a_node_that_is_removed_while_it_is_read_from_is_left_alone() -> Outcome
     Ok(())
 }
 
+/// Asks for connections and answers, and waits for none.
+async fn ask_in_vain(router: PgRouter, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let db = router.session();
+    for _ in 0..40 {
+        let hasty = Duration::from_micros(random.u64(0..2500));
+        drop(tokio::time::timeout(hasty, router.write()).await);
+        drop(tokio::time::timeout(hasty, db.read()).await);
+        // Made, and never polled.
+        drop(sqlx::query("insert into numbers values (0)").execute(&router));
+        drop(tokio::time::timeout(hasty, place(&router)).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_that_are_given_up_at_any_moment_leave_all_places_free() -> Outcome {
     let (_cluster, router) = with_few(2).await?;
     let mut tasks = JoinSet::new();
     for seed in 0..8 {
-        let router = router.clone();
-        tasks.spawn(async move {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let db = router.session();
-            for _ in 0..40 {
-                let hasty = Duration::from_micros(random.u64(0..2500));
-                let (write, read) = (router.write(), db.read());
-                drop(tokio::time::timeout(hasty, write).await);
-                drop(tokio::time::timeout(hasty, read).await);
-                let made = sqlx::query("insert into numbers values (0)").execute(&router);
-                drop(made);
-                let statement = place(&router);
-                drop(tokio::time::timeout(hasty, statement).await);
-            }
-        });
+        tasks.spawn(ask_in_vain(router.clone(), seed));
     }
     tasks.join_all().await;
     let one = async || {
@@ -566,6 +609,17 @@ async fn leases_that_are_given_up_at_any_moment_leave_all_places_free() -> Outco
     let all = tokio::time::timeout(PATIENCE / 2, async { tokio::join!(one(), one()) }).await?;
     drop((all.0?, all.1?));
     all_are_back(&router).await
+}
+
+/// With others who do so, now and then both come at once, and mostly nobody does.
+async fn ask_now_and_then(router: PgRouter, ended: Arc<AtomicBool>) -> Outcome<usize> {
+    let mut reads = 0;
+    while !ended.load(Ordering::Relaxed) {
+        place(&router).await?;
+        reads += 1;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(20..60))).await;
+    }
+    Ok(reads)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -578,15 +632,7 @@ async fn a_pool_grows_although_connections_take_long_to_open() -> Outcome {
     let ended = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
-        let (router, ended) = (router.clone(), Arc::clone(&ended));
-        tasks.spawn(async move {
-            while !ended.load(Ordering::Relaxed) {
-                place(&router).await?;
-                // Now and then both come at once, and mostly one of them has nothing to do.
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(20..60))).await;
-            }
-            Outcome::Ok(0)
-        });
+        tasks.spawn(ask_now_and_then(router.clone(), Arc::clone(&ended)));
     }
     let open = "select count(*) from pg_stat_activity where backend_type = 'client backend' \
         and state is not null and application_name not like 'lagwise%'";

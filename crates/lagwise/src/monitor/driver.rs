@@ -165,8 +165,7 @@ impl<DB: Backend> Driver<DB> {
         let (ask, asked) = mpsc::channel(1);
         let prober = Prober::new(node, &self.published, self.outcomes.clone());
         self.tasks.spawn(prober.run(asked));
-        let kept = Arc::clone(node);
-        self.tasks.spawn(async move { kept.keep_terms().await });
+        self.tasks.spawn(Arc::clone(node).keep_terms());
         let place = node.id.index();
         let places = self.probers.len().max(place + 1);
         self.probers.resize(places, None);
