@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lagwise_core::{Instant, Monitor, NodeFault, NodeId};
+use lagwise_core::{Instant, Monitor, NodeFault, NodeId, Observation, ProbeFailure};
 use tokio::sync::mpsc;
 
 use super::alarm::Alarm;
 use super::departure::Departure;
 use super::prober::{Outcome, Prober};
+use super::questions::Questions;
 use super::{Activity, Change, Command, Tasks};
 use crate::ahead;
 use crate::backend::Backend;
@@ -23,10 +24,9 @@ use crate::view::{Roster, View};
 #[derive(Debug)]
 pub(crate) struct Driver<DB: Backend> {
     pub(super) machine: Monitor,
-    /// One channel of length one for each node: a node that is being asked needs no second question.
-    /// None in the place of one that was removed.
-    pub(super) probers: Vec<Option<mpsc::Sender<()>>>,
-    pub(super) outcomes: mpsc::Sender<Outcome<DB>>,
+    /// Those that are not out asking, each in the place of its node.
+    pub(super) probers: Vec<Option<Prober<DB>>>,
+    pub(super) questions: Questions<Outcome<DB>>,
     pub(super) commands: mpsc::WeakUnboundedSender<Command<DB>>,
     pub(super) tasks: Tasks,
     pub(super) roster: Roster<DB>,
@@ -40,52 +40,70 @@ pub(crate) struct Driver<DB: Backend> {
 }
 
 impl<DB: Backend> Driver<DB> {
-    pub(super) async fn run(
-        mut self,
-        mut outcomes: mpsc::Receiver<Outcome<DB>>,
-        mut commands: mpsc::UnboundedReceiver<Command<DB>>,
-    ) {
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<DB>>) {
         let mut alarm = Alarm::new();
         let mut come = Vec::new();
         loop {
-            self.carry_out(clock::now());
-            let timeout = self
-                .machine
-                .next_timeout()
-                .map_or(LONGEST_SLEEP, clock::until);
+            let now = clock::now();
+            self.carry_out(now);
+            self.questions.end_overdue(now);
+            let timeout = self.next_timeout().map_or(LONGEST_SLEEP, clock::until);
             tokio::select! {
-                _ = outcomes.recv_many(&mut come, TOGETHER) => {
-                    for outcome in come.drain(..) {
-                        self.take_in(&outcome);
-                    }
-                    self.publish();
-                }
+                // Answers first: one that is there has come in time.
+                biased;
+                () = self.questions.answers(&mut come) => self.take_in(&mut come),
+                () = alarm.after(timeout.min(LONGEST_SLEEP)) => self.pass_time(),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     // Nobody holds the router any longer.
-                    None => return,
+                    None => break,
                 },
-                () = alarm.after(timeout.min(LONGEST_SLEEP)) => self.pass_time(),
             }
+        }
+        for prober in self.probers.into_iter().flatten() {
+            prober.leave();
         }
     }
 
-    fn take_in(&mut self, outcome: &Outcome<DB>) {
-        if !self.roster.holds(&outcome.node) {
-            // The node has gone while it was asked.
-            return;
+    fn next_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.machine.next_timeout(), self.questions.next_deadline()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Takes in what has come together, and publishes it at once.
+    fn take_in(&mut self, come: &mut Vec<Outcome<DB>>) {
+        for Outcome { prober, result } in come.drain(..) {
+            if self.roster.holds(&prober.node) {
+                self.hear(&prober.node, result);
+                self.rest(prober);
+            } else {
+                // The node has gone while it was asked.
+                prober.leave();
+            }
         }
+        self.publish();
+    }
+
+    fn hear(&mut self, node: &Node<DB>, result: Result<Observation, ProbeFailure>) {
         let now = clock::now();
-        let node = outcome.node.id;
         let random = &mut || fastrand::u64(..);
-        match outcome.result {
+        match result {
             Ok(observed) => {
                 // First of all: what follows may send reads there.
-                outcome.node.tenure.observe(now, observed.started);
-                self.machine.handle_observation(now, node, observed, random);
+                node.tenure.observe(now, observed.started);
+                self.machine
+                    .handle_observation(now, node.id, observed, random);
             }
-            Err(failure) => self.machine.handle_failure(now, node, failure, random),
+            Err(failure) => self.machine.handle_failure(now, node.id, failure, random),
         }
+    }
+
+    /// Keeps a prober until its node is to be asked.
+    fn rest(&mut self, prober: Prober<DB>) {
+        let place = prober.node.id.index();
+        let places = self.probers.len().max(place + 1);
+        self.probers.resize_with(places, || None);
+        self.probers[place] = Some(prober);
     }
 
     /// Time alone proves nothing: unless it took something away, there is nothing new to see but that
@@ -162,22 +180,16 @@ impl<DB: Backend> Driver<DB> {
 
     /// Gives a node a prober.
     pub(super) fn begin_to_ask(&mut self, node: &Arc<Node<DB>>) {
-        let (ask, asked) = mpsc::channel(1);
-        let prober = Prober::new(node, &self.published, self.outcomes.clone());
-        self.tasks.spawn(prober.run(asked));
+        self.rest(Prober::new(node, &self.tasks));
         let kept = Arc::clone(node);
         self.tasks.spawn(async move { kept.keep_terms().await });
-        let place = node.id.index();
-        let places = self.probers.len().max(place + 1);
-        self.probers.resize(places, None);
-        self.probers[place] = Some(ask);
     }
 
     /// Asks a node no longer, and lets what is under way on it end.
     fn see_off(&mut self, node: Arc<Node<DB>>) {
         self.roster = self.roster.without(&node);
-        if let Some(prober) = self.probers.get_mut(node.id.index()) {
-            *prober = None;
+        if let Some(prober) = self.take_prober(node.id) {
+            prober.leave();
         }
         let departure = Departure {
             node,
@@ -194,17 +206,22 @@ impl<DB: Backend> Driver<DB> {
             .idle
             .store(self.machine.is_idle(), Ordering::Relaxed);
         while let Some(node) = self.machine.poll_probe(now) {
-            self.ask(node);
+            self.ask(now, node);
         }
     }
 
-    fn ask(&self, node: NodeId) {
-        let Some(Some(prober)) = self.probers.get(node.index()) else {
+    fn ask(&mut self, now: Instant, node: NodeId) {
+        let Some(prober) = self.take_prober(node) else {
+            tracing::trace!(?node, "the node is still being asked");
             return;
         };
-        if prober.try_send(()).is_err() {
-            tracing::trace!(?node, "the node is still being asked");
-        }
+        let timeout = self.published.peek().policy.probe_timeout;
+        self.questions
+            .ask(now.after(timeout), |limit| prober.probe(timeout, limit));
+    }
+
+    fn take_prober(&mut self, node: NodeId) -> Option<Prober<DB>> {
+        self.probers.get_mut(node.index())?.take()
     }
 
     /// Announces what has happened, and then publishes it: who sees a change in a snapshot and
@@ -252,9 +269,6 @@ impl<DB: Backend> Driver<DB> {
         any
     }
 }
-
-/// So many outcomes are published at once, if so many are there.
-const TOGETHER: usize = 64;
 
 /// Something is published as often as this, however seldom the nodes are asked.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(1);
