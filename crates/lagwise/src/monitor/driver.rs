@@ -272,3 +272,125 @@ impl<DB: Backend> Driver<DB> {
 
 /// Something is published as often as this, however seldom the nodes are asked.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use lagwise_core::{
+        Lsn, NodeSpec, Policy, Role, ServerStart, Standing, SystemId, Timeline, ValidPolicy,
+    };
+    use sqlx::Postgres;
+    use sqlx::postgres::PgPoolOptions;
+    use tokio::runtime::Handle;
+    use tokio_util::sync::DropGuard;
+
+    use super::*;
+    use crate::node::{Address, Keeps, Way};
+
+    fn node(id: u16, name: &str) -> Node<Postgres> {
+        let way = Way {
+            pool: PgPoolOptions::new()
+                .connect_lazy("postgres://127.0.0.1:1/nobody")
+                .unwrap(),
+            owned: true,
+            address: Address::new(None),
+            tenure: Arc::default(),
+            keeps: Keeps::Nothing,
+        };
+        let role = if id == 0 {
+            Role::Primary
+        } else {
+            Role::Replica
+        };
+        Node::new(NodeId::new(id), NodeSpec::new(name, role), way)
+    }
+
+    /// A driver that nobody runs, of a primary and a replica.
+    fn driver() -> (Driver<Postgres>, DropGuard) {
+        let policy: ValidPolicy = Policy::default().validate().unwrap();
+        let nodes = vec![Arc::new(node(0, "p")), Arc::new(node(1, "r"))];
+        let specs = nodes.iter().map(|node| node.spec.clone());
+        let machine = Monitor::new(clock::now(), policy, specs);
+        let roster = Roster::new(nodes);
+        let (commands, _) = mpsc::unbounded_channel();
+        let (tasks, ends) = Tasks::new(Handle::current());
+        let mut driver = Driver {
+            probers: Vec::new(),
+            questions: Questions::new(),
+            commands: commands.downgrade(),
+            tasks,
+            published: Arc::new(Published::new(View {
+                snapshot: Arc::new(machine.snapshot(clock::now())),
+                roster: roster.clone(),
+            })),
+            machine,
+            roster: roster.clone(),
+            announcer: Announcer::new().0,
+            activity: Arc::new(Activity {
+                last_read: AtomicU64::new(0),
+                idle: AtomicBool::new(false),
+            }),
+            gets_ready: false,
+            gauged: None,
+        };
+        for node in roster.iter() {
+            driver.begin_to_ask(node);
+        }
+        (driver, ends)
+    }
+
+    fn observation() -> Observation {
+        Observation {
+            sent_at: clock::now(),
+            received_at: clock::now(),
+            connection: 1,
+            system: SystemId::new(1),
+            started: ServerStart::new(7),
+            standing: Standing::Replica {
+                replay: Some(Lsn::new(1)),
+                paused: false,
+                follows: Some(Timeline::new(1)),
+            },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_removed_node_says_later_is_not_taken_for_who_has_its_place() {
+        let (mut driver, _ends) = driver();
+        let id = NodeId::new(1);
+        let asking = driver.take_prober(id).unwrap();
+        let removed = Arc::clone(&asking.node);
+        let now = clock::now();
+        driver.change(now, Change::Remove("r".into())).unwrap();
+        assert!(driver.take_prober(id).is_none(), "nobody is asked there");
+        driver.obey(Command::Departed(removed));
+        let added = Change::Add(Box::new(node(9, "r")));
+        driver.change(now, added).unwrap();
+        let result = Ok(observation());
+        driver.take_in(&mut vec![Outcome {
+            prober: asking,
+            result,
+        }]);
+        let here = driver.roster.get(id).unwrap();
+        let prober = driver.probers[1].as_ref().unwrap();
+        assert!(Arc::ptr_eq(here, &prober.node), "its own prober");
+        let view = driver.published.load();
+        assert_eq!(view.node(id).unwrap().started, None, "nobody heard it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_asked_one_question_at_a_time() {
+        let (mut driver, _ends) = driver();
+        let id = NodeId::new(1);
+        let now = clock::now();
+        driver.ask(now, id);
+        let deadline = driver.questions.next_deadline();
+        assert_eq!(deadline, Some(now.after(Policy::default().probe_timeout)));
+        driver.ask(
+            now.before(driver.machine.snapshot(now).policy.probe_timeout),
+            id,
+        );
+        assert_eq!(driver.questions.next_deadline(), deadline, "a second one");
+    }
+}

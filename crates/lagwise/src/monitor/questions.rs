@@ -149,7 +149,6 @@ mod tests {
     use std::future::{pending, ready};
     use std::time::Duration;
 
-    use tokio::sync::oneshot;
     use tokio::time::{Instant as Moment, sleep, timeout};
 
     use super::*;
@@ -158,6 +157,20 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::from_nanos(0).after(MS * u32::try_from(millis).unwrap())
+    }
+
+    async fn after<T>(length: Duration, answer: T) -> T {
+        sleep(length).await;
+        answer
+    }
+
+    /// Hangs until its limit.
+    async fn named(name: u64, limit: Limit) -> (u64, Option<()>) {
+        (name, limit.hold(pending()).await)
+    }
+
+    async fn answer(told: oneshot::Receiver<usize>) -> usize {
+        told.await.unwrap()
     }
 
     /// What comes next.
@@ -173,10 +186,7 @@ mod tests {
         let mut questions = Questions::new();
         questions.ask(at(500), |_| pending());
         for (name, took) in [("late", 7), ("soon", 3)] {
-            questions.ask(at(500), move |_| async move {
-                sleep(MS * took).await;
-                name
-            });
+            questions.ask(at(500), |_| after(MS * took, name));
         }
         let began = sleep(Duration::ZERO).deadline();
         let passed = |now: Moment| now - began;
@@ -190,9 +200,7 @@ mod tests {
     async fn a_question_ends_at_its_deadline_and_at_no_others() {
         let mut questions = Questions::new();
         for until in [500, 300, 400] {
-            questions.ask(at(until), move |limit| async move {
-                (until, limit.hold(pending::<()>()).await)
-            });
+            questions.ask(at(until), |limit| named(until, limit));
         }
         for until in [300, 400, 500] {
             assert_eq!(questions.next_deadline(), Some(at(until)));
@@ -220,7 +228,7 @@ mod tests {
         let mut questions = Questions::new();
         let (tell, told): (Vec<_>, Vec<_>) = (0..40).map(|_| oneshot::channel()).unzip();
         for told in told {
-            questions.ask(at(500), |_| async move { told.await.unwrap() });
+            questions.ask(at(500), |_| answer(told));
         }
         let early = timeout(MS, next(&mut questions)).await;
         assert!(early.is_err(), "{early:?} before anybody answered");
