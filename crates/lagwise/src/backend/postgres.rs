@@ -418,51 +418,50 @@ mod tests {
         }
     }
 
+    /// What is the same whenever a node is asked: not the position, which grows.
+    fn lasting(reading: Reading) -> (ServerStart, Timeline, bool) {
+        let (timeline, usable) = match reading.standing {
+            Standing::Primary {
+                timeline, writable, ..
+            } => (timeline, writable),
+            Standing::Replica {
+                follows, paused, ..
+            } => (follows.unwrap(), !paused),
+        };
+        (reading.started, timeline, usable)
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn all_ways_to_ask_find_the_same() {
         let cluster = Cluster::builder().replicas(1).start().await.unwrap();
         cluster.wait_caught_up().await.unwrap();
+        let sql = "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8";
         for node in cluster.nodes() {
-            let mut connection = node.connect().await.unwrap();
-            let identity = identify(&mut connection).await.unwrap();
-            let any = ask(&mut connection, identity).await.unwrap();
+            let (mut connection, mut known) = (node.connect().await.unwrap(), None);
+            let asked = sqlx::query_scalar(sql).fetch_one(&mut connection);
+            let started = ServerStart::new(asked.await.unwrap());
+            let expected = (started, Timeline::new(1), true);
+            let first = Postgres::probe(&mut connection, &mut known).await;
+            assert_eq!(lasting(first.unwrap()), expected, "as anybody");
+            let second = Postgres::probe(&mut connection, &mut known).await;
+            assert_eq!(lasting(second.unwrap()), expected, "as of its role");
             let once = Postgres::ask_once(&mut connection).await.unwrap();
-            let as_such = match any.standing {
-                Standing::Primary { .. } => ask_primary(&mut connection, identity).await,
-                Standing::Replica { .. } => {
-                    let answer = ask_replica(&mut connection, identity).await;
-                    answer.map(Option::unwrap)
-                }
-            };
-            let as_such = as_such.unwrap();
-            let sql = "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8";
-            let started: i64 = sqlx::query_scalar(sql)
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
-            for reading in [any, once, as_such] {
-                assert_eq!(reading.started, ServerStart::new(started));
-                assert_eq!(reading.standing.role(), any.standing.role());
-                match (reading.standing, any.standing) {
-                    (Standing::Replica { follows, .. }, _) => {
-                        assert_eq!(follows, Some(Timeline::new(1)));
-                    }
-                    (
-                        Standing::Primary {
-                            insert,
-                            timeline,
-                            writable,
-                            ..
-                        },
-                        Standing::Primary { insert: first, .. },
-                    ) => {
-                        assert_eq!((timeline, writable), (Timeline::new(1), true));
-                        assert!(insert >= first, "{insert} after {first}");
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
+            assert_eq!(lasting(once), expected, "unprepared");
         }
+        let mut connection = cluster.primary().connect().await.unwrap();
+        let identity = identify(&mut connection).await.unwrap();
+        let sql = "select pg_current_wal_insert_lsn()::text";
+        let asked = sqlx::query_scalar::<_, String>(sql).fetch_one(&mut connection);
+        let position: Lsn = asked.await.unwrap().parse().unwrap();
+        let reading = ask_primary(&mut connection, identity).await.unwrap();
+        let Standing::Primary { insert, .. } = reading.standing else {
+            panic!("a primary: {reading:?}");
+        };
+        let position = position.without_page_header(identity.wal);
+        assert!(
+            insert >= position && insert.as_u64() < position.as_u64() + 100_000,
+            "{insert} soon after {position}"
+        );
     }
 
     #[test]

@@ -273,7 +273,8 @@ impl<DB: Backend> Driver<DB> {
 /// Something is published as often as this, however seldom the nodes are asked.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(1);
 
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64};
 
