@@ -176,7 +176,8 @@ mod tests {
     /// What comes next.
     async fn next<T: Ord + 'static>(questions: &mut Questions<T>) -> Vec<T> {
         let mut come = Vec::new();
-        questions.answers(&mut come).await;
+        let answers = questions.answers(&mut come);
+        timeout(MS * 1000, answers).await.expect("an answer");
         come.sort();
         come
     }
