@@ -1,14 +1,16 @@
-//! The one task that owns the truth, and the tasks that ask the nodes for it.
+//! The one task that owns the truth, and asks the nodes for it.
 //!
 //! The core's machine decides; this task feeds it. Each node has a prober with a connection of its
-//! own, so that a node that hangs delays nobody else. Requests never wait for a probe: they give an
+//! own, and all questions are under way side by side, so that a node that hangs delays nobody else. Requests never wait for a probe: they give an
 //! order and go on, or watch what is published.
 
 mod alarm;
+mod bell;
 mod catalog;
 mod departure;
 mod driver;
 mod prober;
+mod questions;
 mod tasks;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::catalog::CatalogReader;
 use self::driver::Driver;
+use self::questions::Questions;
 pub(crate) use self::tasks::Tasks;
 use crate::backend::Backend;
 use crate::events::Announcer;
@@ -111,7 +114,6 @@ pub(crate) fn start<DB: Backend>(
 ) -> Orders<DB> {
     let view = published.load();
     let roster = view.roster.clone();
-    let (outcomes, outcomes_in) = mpsc::channel(roster.iter().count().max(1));
     let (commands, commands_in) = mpsc::unbounded_channel();
     let activity = Arc::new(Activity {
         last_read: AtomicU64::new(crate::clock::now().as_nanos()),
@@ -119,7 +121,7 @@ pub(crate) fn start<DB: Backend>(
     });
     let mut driver = Driver {
         probers: Vec::new(),
-        outcomes,
+        questions: Questions::new(),
         commands: commands.downgrade(),
         tasks: tasks.clone(),
         machine,
@@ -133,6 +135,6 @@ pub(crate) fn start<DB: Backend>(
     for node in roster.iter() {
         driver.begin_to_ask(node);
     }
-    tasks.spawn(driver.run(outcomes_in, commands_in));
+    tasks.spawn(driver.run(commands_in));
     Orders { commands, activity }
 }

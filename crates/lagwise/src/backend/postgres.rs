@@ -7,6 +7,7 @@
 
 mod catalog;
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -41,14 +42,15 @@ impl Translate for Postgres {
                 none => none.insert(identify(connection).await?),
             };
             let answer = match identity.role {
-                Some(Role::Primary) => ask_primary(connection, *identity).await,
+                Some(Role::Primary) => ask_primary(connection, *identity).await.map(Some),
                 Some(Role::Replica) => ask_replica(connection, *identity).await,
                 _ => ask(connection, *identity).await.map(Some),
             };
             let reading = match answer {
                 Ok(Some(reading)) => reading,
                 Ok(None) => ask(connection, *identity).await?,
-                // A promotion between two of the query's functions: the next answer is consistent.
+                // No primary, or a promotion between two of a query's functions: the next answer is
+                // consistent.
                 Err(error) if code_of(&error) == Some("55000") => {
                     ask(connection, *identity).await?
                 }
@@ -229,16 +231,13 @@ async fn ask(connection: &mut PgConnection, identity: Identity) -> Result<Readin
     )
 }
 
-/// Asks a node that was a primary; none if it is one no longer.
+/// Asks a node that was a primary.
 async fn ask_primary(
     connection: &mut PgConnection,
     identity: Identity,
-) -> Result<Option<Reading>, sqlx::Error> {
-    let answer: Answer = sqlx::query_as(STANDING_AS_PRIMARY)
-        .fetch_one(connection)
-        .await?;
-    let still = !answer.0;
-    still.then(|| reading(answer, identity)).transpose()
+) -> Result<Reading, sqlx::Error> {
+    let asked = sqlx::query_as(STANDING_AS_PRIMARY);
+    of_primary(asked.fetch_one(connection).await?, identity)
 }
 
 /// Asks a node that was a replica; none if it is one no longer.
@@ -246,68 +245,98 @@ async fn ask_replica(
     connection: &mut PgConnection,
     identity: Identity,
 ) -> Result<Option<Reading>, sqlx::Error> {
-    let answer: ReplicaAnswer = sqlx::query_as(STANDING_AS_REPLICA)
-        .fetch_one(connection)
-        .await?;
-    let (in_recovery, lsn, follows, pause, started) = answer;
-    let read_only = "on".to_owned();
-    let answer = (
-        in_recovery,
-        lsn,
-        follows,
-        pause,
-        read_only,
-        started,
-        None,
-        None,
-    );
-    in_recovery.then(|| reading(answer, identity)).transpose()
+    let asked = sqlx::query_as(STANDING_AS_REPLICA);
+    let answer: ReplicaAnswer = asked.fetch_one(connection).await?;
+    let still = answer.0;
+    still.then(|| of_replica(answer, identity)).transpose()
 }
 
 fn reading(answer: Answer, identity: Identity) -> Result<Reading, sqlx::Error> {
-    let (in_recovery, lsn, timeline, pause, read_only, started, xmax, in_progress) = answer;
-    let lsn: Option<Lsn> = lsn.map(|text| text.parse()).transpose().map_err(garbled)?;
-    let standing = if in_recovery {
-        let paused = pause.is_some_and(|state| state != "not paused");
-        Standing::Replica {
-            replay: lsn,
-            paused,
-            follows: timeline.map(|timeline| Timeline::new(timeline.cast_unsigned())),
-        }
-    } else {
-        let insert = lsn.ok_or_else(|| garbled("the primary has no insert position"))?;
-        let timeline = timeline.ok_or_else(|| garbled("the primary has no timeline"))?;
-        Standing::Primary {
-            insert: insert.without_page_header(identity.wal),
-            timeline: Timeline::new(timeline.cast_unsigned()),
-            writable: read_only == "off",
-            completed: xmax.zip(in_progress).map(|(xmax, in_progress)| {
-                Completed::new(xmax.cast_unsigned(), in_progress.cast_unsigned())
-            }),
-        }
+    let (in_recovery, position, follows, paused, started, file, read_only, snapshot) = answer;
+    if in_recovery {
+        let paused = paused.unwrap_or_default();
+        return of_replica((true, position, follows, paused, started), identity);
+    }
+    let position = position.ok_or_else(|| garbled("the primary has no insert position"))?;
+    let file = file.ok_or_else(|| garbled("the primary writes no file"))?;
+    let snapshot = snapshot.ok_or_else(|| garbled("the primary has no snapshot"))?;
+    of_primary((position, file, read_only, started, snapshot), identity)
+}
+
+fn of_primary(answer: PrimaryAnswer, identity: Identity) -> Result<Reading, sqlx::Error> {
+    let (insert, file, read_only, started, snapshot) = answer;
+    // The name of a file begins with its timeline.
+    let timeline = file.get(..8).ok_or_else(|| garbled("a short file name"))?;
+    let timeline = u32::from_str_radix(timeline, 16).map_err(garbled)?;
+    let standing = Standing::Primary {
+        insert: lsn(&insert)?.without_page_header(identity.wal),
+        timeline: Timeline::new(timeline),
+        writable: read_only == "off",
+        completed: Some(completed(&snapshot)?),
     };
+    of(identity, &started, standing)
+}
+
+fn of_replica(answer: ReplicaAnswer, identity: Identity) -> Result<Reading, sqlx::Error> {
+    let (_, replay, follows, paused, started) = answer;
+    let standing = Standing::Replica {
+        replay: replay.as_deref().map(lsn).transpose()?,
+        paused,
+        follows: follows.map(|timeline| Timeline::new(timeline.cast_unsigned())),
+    };
+    of(identity, &started, standing)
+}
+
+fn of(identity: Identity, started: &[u8], standing: Standing) -> Result<Reading, sqlx::Error> {
+    let started = i64::from_be_bytes(eight(started)?);
     Ok(Reading {
         system: identity.system,
-        started: ServerStart::new(started),
+        started: ServerStart::new(started.saturating_add(EPOCH)),
         standing,
     })
 }
 
-/// Recovery, position, timeline, pause state, `transaction_read_only`, start in microseconds, and of
-/// the transactions in progress the end and a hash.
+fn lsn(sent: &[u8]) -> Result<Lsn, sqlx::Error> {
+    Ok(Lsn::new(u64::from_be_bytes(eight(sent)?)))
+}
+
+/// A snapshot as it is sent: how many transactions are in progress, the first, the end, and all of them.
+fn completed(snapshot: &[u8]) -> Result<Completed, sqlx::Error> {
+    let end = snapshot.get(12..20);
+    let end = end.ok_or_else(|| garbled("a short snapshot"))?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(snapshot);
+    Ok(Completed::new(
+        u64::from_be_bytes(eight(end)?),
+        hasher.finish(),
+    ))
+}
+
+fn eight(sent: &[u8]) -> Result<[u8; 8], sqlx::Error> {
+    sent.try_into().map_err(garbled)
+}
+
+/// Recovery, position, timeline received, pause, start, file written, `transaction_read_only`, and the
+/// transactions in progress.
 type Answer = (
     bool,
-    Option<String>,
+    Option<Vec<u8>>,
     Option<i32>,
+    Option<bool>,
+    Vec<u8>,
     Option<String>,
     String,
-    i64,
-    Option<i64>,
-    Option<i64>,
+    Option<Vec<u8>>,
 );
 
-/// The same of a replica: recovery, position, timeline, pause state, start.
-type ReplicaAnswer = (bool, Option<String>, Option<i32>, Option<String>, i64);
+/// Of that a primary: position, file, `transaction_read_only`, start, transactions.
+type PrimaryAnswer = (Vec<u8>, String, String, Vec<u8>, Vec<u8>);
+
+/// Of that a replica: recovery, position, timeline, pause, start.
+type ReplicaAnswer = (bool, Option<Vec<u8>>, Option<i32>, bool, Vec<u8>);
+
+/// The server counts microseconds since 2000 (`src/include/datatype/timestamp.h`), we since 1970.
+const EPOCH: i64 = 946_684_800_000_000;
 
 fn garbled(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(cause.into())
@@ -324,44 +353,118 @@ const IDENTITY: &str = "\
 ///
 /// The snapshot is taken before the query runs, and the insert position is read while it does: every
 /// commit that the snapshot shows lies below the position.
+///
+/// What is read here is sent in the form of the protocol and as bytes: to write numbers and times as
+/// text is a fifth of what a probe costs the server, and of types that it does not know the driver
+/// would have to ask on every connection.
 const STANDING: &str = "\
     SELECT /* lagwise */ s, \
-      CASE WHEN s THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, \
-      CASE WHEN s THEN (SELECT received_tli FROM pg_stat_wal_receiver) \
-        ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
-      CASE WHEN s THEN pg_get_wal_replay_pause_state() END, \
+      pg_lsn_send(CASE WHEN s THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END), \
+      CASE WHEN s THEN (SELECT received_tli FROM pg_stat_wal_receiver) END, \
+      CASE WHEN s THEN pg_is_wal_replay_paused() END, \
+      timestamptz_send(pg_postmaster_start_time()), \
+      CASE WHEN s THEN NULL ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END, \
       current_setting('transaction_read_only'), \
-      (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, \
-      CASE WHEN s THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text::int8 END, \
-      CASE WHEN s THEN NULL ELSE hashtextextended(pg_current_snapshot()::text, 0) END \
+      CASE WHEN s THEN NULL ELSE pg_snapshot_send(pg_current_snapshot()) END \
     FROM (SELECT pg_is_in_recovery() AS s OFFSET 0) x";
 
-/// [`STANDING`] for a node that was a primary: of one that is a replica now it raises 55000, or says
-/// so. Without branches, subqueries and decimal numbers a server computes little, which is most of what
-/// a probe costs one that is asked now and again.
+/// [`STANDING`] for a node that was a primary: of one that is in recovery the position raises 55000.
+/// Without branches and subqueries a server computes little, which is most of what a probe costs one
+/// that is asked now and again.
 const STANDING_AS_PRIMARY: &str = "\
-    SELECT /* lagwise */ pg_is_in_recovery(), \
-      pg_current_wal_insert_lsn()::text, \
-      ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, \
-      NULL::text, \
+    SELECT /* lagwise */ pg_lsn_send(pg_current_wal_insert_lsn()), \
+      pg_walfile_name(pg_current_wal_insert_lsn()), \
       current_setting('transaction_read_only'), \
-      (date_part('epoch', pg_postmaster_start_time()) * 1000000)::int8, \
-      pg_snapshot_xmax(pg_current_snapshot())::text::int8, \
-      hashtextextended(pg_current_snapshot()::text, 0)";
+      timestamptz_send(pg_postmaster_start_time()), \
+      pg_snapshot_send(pg_current_snapshot())";
 
 /// [`STANDING`] for a node that was a replica: one that was promoted says so, and first of all.
 ///
 /// The function is what the view reads, and shows a role no more than the view.
 const STANDING_AS_REPLICA: &str = "\
     SELECT /* lagwise */ pg_is_in_recovery(), \
-      pg_last_wal_replay_lsn()::text, \
+      pg_lsn_send(pg_last_wal_replay_lsn()), \
       (pg_stat_get_wal_receiver()).received_tli, \
-      pg_get_wal_replay_pause_state(), \
-      (date_part('epoch', pg_postmaster_start_time()) * 1000000)::int8";
+      pg_is_wal_replay_paused(), \
+      timestamptz_send(pg_postmaster_start_time())";
 
 #[cfg(test)]
 mod tests {
+    use lagwise_testkit::Cluster;
+
     use super::*;
+
+    /// Asks on a connection, and says which role the node has.
+    async fn role(connection: &mut PgConnection, known: &mut Option<Identity>) -> Role {
+        let reading = Postgres::probe(connection, known).await.unwrap();
+        reading.standing.role()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_of_another_role_than_before_is_noticed_where_no_connection_fails() {
+        let cluster = Cluster::builder().replicas(1).start().await.unwrap();
+        let replica = cluster.replica(0);
+        let (mut connection, mut known) = (replica.connect().await.unwrap(), None);
+        for _ in 0..2 {
+            let found = role(&mut connection, &mut known).await;
+            assert_eq!(found, Role::Replica, "as anybody, and as a replica");
+        }
+        // Through a pooler the same connection leads to a primary and then to a replica.
+        known.as_mut().unwrap().role = Some(Role::Primary);
+        let found = role(&mut connection, &mut known).await;
+        assert_eq!(found, Role::Replica, "it was demoted");
+        replica.promote().await.unwrap();
+        for _ in 0..2 {
+            let found = role(&mut connection, &mut known).await;
+            assert_eq!(found, Role::Primary, "as a replica, and as a primary");
+        }
+    }
+
+    /// What is the same whenever a node is asked: not the position, which grows.
+    fn lasting(reading: Reading) -> (ServerStart, Timeline, bool) {
+        let (timeline, usable) = match reading.standing {
+            Standing::Primary {
+                timeline, writable, ..
+            } => (timeline, writable),
+            Standing::Replica {
+                follows, paused, ..
+            } => (follows.unwrap(), !paused),
+        };
+        (reading.started, timeline, usable)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn all_ways_to_ask_find_the_same() {
+        let cluster = Cluster::builder().replicas(1).start().await.unwrap();
+        cluster.wait_caught_up().await.unwrap();
+        let sql = "select (extract(epoch from pg_postmaster_start_time()) * 1000000)::int8";
+        for node in cluster.nodes() {
+            let (mut connection, mut known) = (node.connect().await.unwrap(), None);
+            let asked = sqlx::query_scalar(sql).fetch_one(&mut connection);
+            let started = ServerStart::new(asked.await.unwrap());
+            let expected = (started, Timeline::new(1), true);
+            let first = Postgres::probe(&mut connection, &mut known).await;
+            assert_eq!(lasting(first.unwrap()), expected, "as anybody");
+            let second = Postgres::probe(&mut connection, &mut known).await;
+            assert_eq!(lasting(second.unwrap()), expected, "as of its role");
+            let once = Postgres::ask_once(&mut connection).await.unwrap();
+            assert_eq!(lasting(once), expected, "unprepared");
+        }
+        let mut connection = cluster.primary().connect().await.unwrap();
+        let identity = identify(&mut connection).await.unwrap();
+        let sql = "select pg_current_wal_insert_lsn()::text";
+        let asked = sqlx::query_scalar::<_, String>(sql).fetch_one(&mut connection);
+        let position: Lsn = asked.await.unwrap().parse().unwrap();
+        let reading = ask_primary(&mut connection, identity).await.unwrap();
+        let Standing::Primary { insert, .. } = reading.standing else {
+            panic!("a primary: {reading:?}");
+        };
+        let position = position.without_page_header(identity.wal);
+        assert!(
+            insert >= position && insert.as_u64() < position.as_u64() + 100_000,
+            "{insert} soon after {position}"
+        );
+    }
 
     #[test]
     fn a_dead_node_a_busy_one_and_a_bad_statement_are_told_apart() {
@@ -385,5 +488,22 @@ mod tests {
         assert_eq!(internal("heap_update"), Fault::Statement, "a real one");
         assert_eq!(Postgres::fault(&sqlx::Error::PoolTimedOut), Fault::Node);
         assert_eq!(Postgres::fault(&sqlx::Error::RowNotFound), Fault::Statement);
+    }
+
+    #[test]
+    fn a_snapshot_is_the_same_only_with_the_same_transactions_in_progress() {
+        let sent = |first: u64, end: u64, in_progress: &[u64]| {
+            let count = u32::try_from(in_progress.len()).unwrap();
+            let numbers = [first, end].into_iter().chain(in_progress.iter().copied());
+            let mut sent = count.to_be_bytes().to_vec();
+            sent.extend(numbers.flat_map(u64::to_be_bytes));
+            completed(&sent).unwrap()
+        };
+        let one = sent(7, 9, &[7]);
+        assert_eq!(one, sent(7, 9, &[7]));
+        assert_ne!(one, sent(9, 9, &[]), "it has completed");
+        assert_ne!(one, sent(7, 10, &[7]), "another one has");
+        assert_ne!(sent(7, 12, &[7, 8]), sent(7, 12, &[7, 9]), "one of them");
+        assert!(completed(&[0; 19]).is_err(), "it is cut off");
     }
 }

@@ -4,7 +4,6 @@
 //! have it wait for a shorter time. Most of what the monitor waits for comes long before its deadline, so
 //! an alarm that rings too early, now and then, costs less than one that is set for each wait.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -32,24 +31,11 @@ impl Alarm {
             self.0.as_mut().reset(due);
         }
     }
-
-    /// What comes of a future within so long; none where it takes longer.
-    pub(super) async fn limit<T>(
-        &mut self,
-        timeout: Duration,
-        future: impl Future<Output = T>,
-    ) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = future => Some(done),
-            () = self.after(timeout) => None,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::future::{Future, pending, ready};
 
     use tokio::time::advance;
 
@@ -57,10 +43,23 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// What comes of a future within so long; none where it takes longer.
+    async fn limit<T>(
+        alarm: &mut Alarm,
+        timeout: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = future => Some(done),
+            () = alarm.after(timeout) => None,
+        }
+    }
+
     /// Whether a wait that began now would have ended after so long, and not before.
     async fn lasts(alarm: &mut Alarm, timeout: Duration) {
         let began = sleep(Duration::ZERO).deadline();
-        assert_eq!(alarm.limit(timeout, pending::<()>()).await, None);
+        assert_eq!(limit(alarm, timeout, pending::<()>()).await, None);
         let took = sleep(Duration::ZERO).deadline() - began;
         assert!(took >= timeout, "{took:?} of {timeout:?}");
         assert!(took <= timeout + 2 * MS, "{took:?} of {timeout:?}");
@@ -78,11 +77,11 @@ mod tests {
     async fn a_wait_after_one_that_was_not_needed_has_its_whole_length() {
         let mut alarm = Alarm::new();
         for (unneeded, then) in [(500, 500), (500, 100), (100, 500)] {
-            assert_eq!(alarm.limit(MS * unneeded, ready(7)).await, Some(7));
+            assert_eq!(limit(&mut alarm, MS * unneeded, ready(7)).await, Some(7));
             advance(MS * 90).await;
             lasts(&mut alarm, MS * then).await;
             let late = sleep(MS * 90);
-            assert_eq!(alarm.limit(MS * unneeded, late).await, Some(()));
+            assert_eq!(limit(&mut alarm, MS * unneeded, late).await, Some(()));
             lasts(&mut alarm, MS * then).await;
         }
     }
