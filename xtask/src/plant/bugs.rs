@@ -49,8 +49,14 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "an older timeline may succeed",
         file: "monitor/topology.rs",
-        right: "Some(reign) => timeline > reign ||",
-        wrong: "Some(reign) => timeline != reign ||",
+        right: "!self.is_deposed(timeline) && succeeds",
+        wrong: "succeeds",
+    },
+    Bug {
+        name: "a promotion is forgotten with a suspicion of its node",
+        file: "monitor/topology.rs",
+        right: "heard.copied().flatten().max(self.reign()) > Some(timeline)",
+        wrong: "heard.is_some() && self.reign() > Some(timeline)",
     },
     Bug {
         name: "a read does not raise the floor",
