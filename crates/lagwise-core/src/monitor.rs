@@ -137,7 +137,7 @@ impl Monitor {
                 to: role,
             });
         }
-        self.hear(&observed);
+        self.hear(node, &observed);
         self.elect(now);
         let place = self.place(node);
         self.schedule.answered(now, node, place, random);

@@ -109,8 +109,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "the old primary is kept while it answers",
         file: "monitor/topology.rs",
-        right: "(_, Some(timeline)) if best.is_none_or(|(best, _)| best <= timeline) => {",
-        wrong: "(_, Some(timeline)) => {",
+        right: "let standing = standing.filter(|timeline| !self.is_deposed(*timeline));",
+        wrong: "",
     },
     Bug {
         name: "what was kept is the new primary's own position",
@@ -128,6 +128,6 @@ pub(crate) const BUGS: &[Bug] = &[
         name: "an old primary at its successor's address is written to",
         file: "monitor/topology.rs",
         right: "let standing = standing.filter(|timeline| !self.is_deposed(*timeline));",
-        wrong: "",
+        wrong: "let standing = standing.filter(|timeline| best.is_none_or(|(best, _)| best <= *timeline));",
     },
 ];

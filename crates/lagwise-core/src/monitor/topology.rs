@@ -15,25 +15,25 @@ use crate::time::Instant;
 
 impl Monitor {
     /// Notes what holds from now on: neither a suspicion nor a loss of a node takes back that it was
-    /// promoted.
-    pub(super) fn hear(&mut self, observed: &Observation) {
-        let newest = self.heard.entry(observed.system).or_default();
-        *newest = written(observed).max(*newest);
+    /// promoted. A balanced node says nothing here: of which server it speaks, nobody knows.
+    pub(super) fn hear(&mut self, node: NodeId, observed: &Observation) {
+        if !self.tracks[node.index()].spec.balanced {
+            let newest = self.heard.entry(observed.system).or_default();
+            *newest = written(observed).max(*newest);
+        }
     }
 
     /// Settles who the primary is, after any observation or failure.
     pub(super) fn elect(&mut self, now: Instant) {
         self.settle_system();
+        let best = self.best_claimant();
         let current = self.primary;
         let standing = current.and_then(|id| self.claim(&self.tracks[id.index()]));
-        // Another server may answer at the primary's address now, one that was deposed long ago.
+        // Nobody was promoted after it, nor does another server answer at its address now that was deposed
+        // long ago.
         let standing = standing.filter(|timeline| !self.is_deposed(*timeline));
-        let best = self.best_claimant();
         match (best, standing) {
-            // The current primary still claims it, and nobody was promoted after it.
-            (_, Some(timeline)) if best.is_none_or(|(best, _)| best <= timeline) => {
-                self.keep(now, timeline);
-            }
+            (_, Some(timeline)) => self.keep(now, timeline),
             (Some((timeline, id)), _) if self.may_succeed(timeline) => {
                 self.primary = Some(id);
                 self.primary_lost = None;
