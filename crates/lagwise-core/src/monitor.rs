@@ -18,7 +18,7 @@ mod switch;
 mod topology;
 mod track;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -47,7 +47,10 @@ pub struct Monitor {
     policy: Arc<ValidPolicy>,
     tracks: Vec<Track>,
     schedule: Schedule,
+    /// Whose data counts.
     system: Option<SystemId>,
+    /// Every cluster that a node has named, and the newest timeline on which one accepted its writes.
+    heard: BTreeMap<SystemId, Option<Timeline>>,
     primary: Option<NodeId>,
     primary_lost: Option<Instant>,
     /// Where the primary stood: what a replica must have passed to be known to follow it.
@@ -84,6 +87,7 @@ impl Monitor {
             policy: Arc::new(policy),
             tracks,
             system: None,
+            heard: BTreeMap::new(),
             primary: None,
             primary_lost: None,
             history: None,
@@ -133,6 +137,7 @@ impl Monitor {
                 to: role,
             });
         }
+        self.hear(node, &observed);
         self.elect(now);
         let place = self.place(node);
         self.schedule.answered(now, node, place, random);
@@ -152,8 +157,6 @@ impl Monitor {
         self.observe_rotation(now, node);
         self.recheck(now);
         self.schedule_next(now, node);
-        // What the primary says proves more of its replicas, too.
-        self.note_kept();
         self.set_pace(now);
     }
 

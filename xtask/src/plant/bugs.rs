@@ -49,8 +49,14 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "an older timeline may succeed",
         file: "monitor/topology.rs",
-        right: "Some(reign) => timeline > reign ||",
-        wrong: "Some(reign) => timeline != reign ||",
+        right: "!self.is_deposed(timeline) && succeeds",
+        wrong: "succeeds",
+    },
+    Bug {
+        name: "a promotion is forgotten with a suspicion of its node",
+        file: "monitor/topology.rs",
+        right: "heard.copied().flatten().max(self.reign()) > Some(timeline)",
+        wrong: "heard.is_some() && self.reign() > Some(timeline)",
     },
     Bug {
         name: "a read does not raise the floor",
@@ -103,8 +109,8 @@ pub(crate) const BUGS: &[Bug] = &[
     Bug {
         name: "the old primary is kept while it answers",
         file: "monitor/topology.rs",
-        right: "(_, Some(timeline)) if best.is_none_or(|(best, _)| best <= timeline) => {",
-        wrong: "(_, Some(timeline)) => {",
+        right: "let standing = standing.filter(|timeline| !self.is_deposed(*timeline));",
+        wrong: "",
     },
     Bug {
         name: "what was kept is the new primary's own position",
@@ -122,6 +128,6 @@ pub(crate) const BUGS: &[Bug] = &[
         name: "an old primary at its successor's address is written to",
         file: "monitor/topology.rs",
         right: "let standing = standing.filter(|timeline| !self.is_deposed(*timeline));",
-        wrong: "",
+        wrong: "let standing = standing.filter(|timeline| best.is_none_or(|(best, _)| best <= *timeline));",
     },
 ];

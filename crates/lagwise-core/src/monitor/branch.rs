@@ -56,7 +56,8 @@ impl Monitor {
         let but = but.id;
         let others = move |track: &&Track| track.id != but && Some(track.id) != self.primary;
         self.tracks.iter().filter(others).filter_map(|track| {
-            let observed = track.trusted()?;
+            // One that is suspected is not known to be out of reach.
+            let observed = track.last().filter(|_| track.failure().is_none())?;
             let is_ours = Some(observed.system) == self.system;
             match observed.standing {
                 Standing::Primary { insert, .. } if is_ours => Some((insert, observed.sent_at)),

@@ -86,7 +86,7 @@ impl Monitor {
     /// If there is no such node, or it is the primary, or the one configured as it while none is known.
     pub fn remove(&mut self, now: Instant, node: NodeId) -> Result<(), NodeFault> {
         let track = self.present(node).ok_or(NodeFault::Unknown)?;
-        let awaited = self.system.is_none() && track.spec.configured == Role::Primary;
+        let awaited = self.history.is_none() && track.spec.configured == Role::Primary;
         if self.primary == Some(node) || awaited {
             return Err(NodeFault::Primary);
         }

@@ -111,8 +111,9 @@ impl Monitor {
         }
     }
 
-    /// Takes out every replica of which something is known that no lag limit has to weigh, and puts
-    /// back what the floor of replicas in service needs.
+    /// Takes out every replica of which something is known that no lag limit has to weigh, puts back
+    /// what the floor of replicas in service needs, and remembers what is proved of each: the primary's
+    /// word proves more of all, and so does the silence of whoever spoke against it.
     pub(super) fn recheck(&mut self, now: Instant) {
         for index in 0..self.tracks.len() {
             if let Err(cause) = self.judge(now, &self.tracks[index]) {
@@ -120,6 +121,7 @@ impl Monitor {
             }
         }
         self.keep_floor(now);
+        self.note_kept();
         if self.schedule.is_idle() && !self.is_settled() {
             self.schedule.set_idle(false);
         }

@@ -2,34 +2,39 @@
 //!
 //! Of two nodes that accept writes the one on the higher timeline was promoted later. On equal
 //! timelines nothing tells them apart, so the one that had the writes keeps them and the other is
-//! reported. The rule kept here: a node that holds another cluster's data, or that merely stands
-//! where the primary used to, is never taken for it.
+//! reported. The rules kept here: a node that holds another cluster's data, or that merely stands
+//! where the primary used to, is never taken for it; and once a later timeline was heard of, nobody
+//! on an earlier one is the primary, whatever becomes of the node that said so.
 
 use super::Monitor;
 use super::track::Track;
 use crate::event::Event;
 use crate::node::{NodeId, Role, SystemId, Timeline};
-use crate::observation::Standing;
+use crate::observation::{Observation, Standing};
 use crate::time::Instant;
 
 impl Monitor {
+    /// Notes what holds from now on: neither a suspicion nor a loss of a node takes back that it was
+    /// promoted. A balanced node says nothing here: of which server it speaks, nobody knows.
+    pub(super) fn hear(&mut self, node: NodeId, observed: &Observation) {
+        if !self.tracks[node.index()].spec.balanced {
+            let newest = self.heard.entry(observed.system).or_default();
+            *newest = written(observed).max(*newest);
+        }
+    }
+
     /// Settles who the primary is, after any observation or failure.
     pub(super) fn elect(&mut self, now: Instant) {
+        self.settle_system();
+        let best = self.best_claimant();
         let current = self.primary;
         let standing = current.and_then(|id| self.claim(&self.tracks[id.index()]));
-        let reign = self.reign();
-        // Another server may answer at the primary's address now, one that was deposed long ago.
+        // Nobody was promoted after it, nor does another server answer at its address now that was deposed
+        // long ago.
         let standing = standing.filter(|timeline| !self.is_deposed(*timeline));
-        let best = self.best_claimant();
         match (best, standing) {
-            // The current primary still claims it, and nobody was promoted after it.
-            (_, Some(timeline)) if best.is_none_or(|(best, _)| best <= timeline) => {
-                self.keep(now, timeline);
-            }
-            (Some((timeline, id)), _) if self.may_succeed(timeline, reign) => {
-                self.system = self.tracks[id.index()]
-                    .trusted()
-                    .map(|observed| observed.system);
+            (_, Some(timeline)) => self.keep(now, timeline),
+            (Some((timeline, id)), _) if self.may_succeed(timeline) => {
                 self.primary = Some(id);
                 self.primary_lost = None;
                 self.note_change(now);
@@ -77,39 +82,41 @@ impl Monitor {
 
     /// Whether a later timeline than this was seen.
     pub(super) fn is_deposed(&self, timeline: Timeline) -> bool {
-        self.reign().is_some_and(|reign| timeline < reign)
+        let heard = self.system.and_then(|system| self.heard.get(&system));
+        heard.copied().flatten().max(self.reign()) > Some(timeline)
     }
 
-    /// A successor is on a later timeline than the primary was, or there was none.
+    /// A successor is on a later timeline than the primary was, or there is none.
+    fn may_succeed(&self, timeline: Timeline) -> bool {
+        let succeeds = self.primary.is_none() || self.reign() != Some(timeline);
+        !self.is_deposed(timeline) && succeeds
+    }
+
+    /// Settles whose data counts, for good: that of the configured primary, whatever its role is now.
     ///
-    /// At the start, the node configured as primary is heard first: before it is known whose data it
-    /// holds, another cluster's primary could be taken for ours.
-    fn may_succeed(&self, timeline: Timeline, reign: Option<Timeline>) -> bool {
-        let heard = |track: &Track| track.last().is_some() || track.failure().is_some();
-        match reign {
-            Some(reign) => timeline > reign || (self.primary.is_none() && timeline == reign),
-            None => self
-                .tracks
-                .iter()
-                .filter(|track| track.spec.configured == Role::Primary)
-                .all(heard),
+    /// It is heard before anybody is elected, and its first word holds: what is found at its address
+    /// later may be another cluster's.
+    fn settle_system(&mut self) {
+        let awaits = |track: &Track| !track.is_heard() && is_configured(track);
+        if self.system.is_some() || self.tracks.iter().any(awaits) {
+            return;
         }
+        let configured = self.tracks.iter().filter(|track| is_configured(track));
+        let newest = configured
+            .filter_map(Track::last)
+            .max_by_key(|last| written(last));
+        let system = newest.map(|last| last.system);
+        self.system = system.or_else(|| self.agreed_system());
     }
 
-    /// Whose data counts: at the start that of the configured primary, whatever its role is now.
-    fn our_system(&self) -> Option<SystemId> {
-        let configured = |track: &&Track| track.spec.configured == Role::Primary;
-        self.system.or_else(|| {
-            self.tracks
-                .iter()
-                .filter(configured)
-                .filter_map(Track::trusted)
-                .max_by_key(|observed| match observed.standing {
-                    Standing::Primary { timeline, .. } => Some(timeline),
-                    Standing::Replica { .. } => None,
-                })
-                .map(|observed| observed.system)
-        })
+    /// Whose data it is while the configured primary has never answered: that of a node that accepts
+    /// writes, once everybody was asked, if nobody has ever named another cluster.
+    fn agreed_system(&self) -> Option<SystemId> {
+        let present = |track: &&Track| track.is_present();
+        let all_heard = self.tracks.iter().filter(present).all(Track::is_heard);
+        let (system, written) = self.heard.first_key_value()?;
+        let agreed = self.heard.len() == 1 && written.is_some() && all_heard;
+        agreed.then_some(*system)
     }
 
     /// The claimant on the highest timeline; the configured primary before others on the same.
@@ -119,7 +126,7 @@ impl Monitor {
             .filter_map(|track| Some((self.claim(track)?, track)))
             .max_by_key(|(timeline, track)| {
                 let kept = self.primary == Some(track.id);
-                let configured = track.spec.configured == Role::Primary;
+                let configured = is_configured(track);
                 (*timeline, kept, configured, core::cmp::Reverse(track.id))
             })
             .map(|(timeline, track)| (timeline, track.id))
@@ -129,17 +136,8 @@ impl Monitor {
     /// never does: the next connection to it leads elsewhere.
     fn claim(&self, track: &Track) -> Option<Timeline> {
         let observed = track.trusted().filter(|_| !track.spec.balanced)?;
-        let ours = self
-            .our_system()
-            .is_none_or(|system| system == observed.system);
-        match observed.standing {
-            Standing::Primary {
-                timeline,
-                writable: true,
-                ..
-            } if ours => Some(timeline),
-            Standing::Primary { .. } | Standing::Replica { .. } => None,
-        }
+        let ours = self.system == Some(observed.system);
+        written(observed).filter(|_| ours)
     }
 
     fn report_rivals(&mut self) {
@@ -156,3 +154,22 @@ impl Monitor {
         }
     }
 }
+
+fn is_configured(track: &Track) -> bool {
+    track.spec.configured == Role::Primary
+}
+
+/// The timeline on which a node accepts writes.
+fn written(observed: &Observation) -> Option<Timeline> {
+    match observed.standing {
+        Standing::Primary {
+            timeline,
+            writable: true,
+            ..
+        } => Some(timeline),
+        Standing::Primary { .. } | Standing::Replica { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

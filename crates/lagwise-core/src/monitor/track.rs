@@ -147,6 +147,11 @@ impl Track {
         broken
     }
 
+    /// Whether it was asked to the end once: it answered, or could not.
+    pub(super) fn is_heard(&self) -> bool {
+        self.last.is_some() || self.failure.is_some()
+    }
+
     /// Whether an observation is of a time before what is already known, and proves nothing now:
     /// the node may have gone back since.
     pub(super) fn is_past(&self, observed: &Observation) -> bool {

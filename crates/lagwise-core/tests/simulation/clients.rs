@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lagwise_core::{
     Asked as Answered, Candidate, Claim, Fallback, Floor, Instant, Lsn, NodeId, Position, Random,
-    Reason, Request, Requirement, Selection, Session, Snapshot, Step, SystemId, Ticket, Timeline,
-    Turn, Voided, next_step, recheck, recheck_fresh, select,
+    Reason, Request, Requirement, Selection, ServerStart, Session, Snapshot, Step, SystemId,
+    Ticket, Timeline, Turn, Voided, next_step, recheck, recheck_fresh, select,
 };
 
 use crate::chance::Chance;
@@ -624,13 +624,17 @@ impl World {
         bound.map_or(floor, |bound| Requirement::within(bound).and(floor))
     }
 
-    /// The connection is younger than what is known of its node: it is asked what it shows.
+    /// The connection is younger than what is known of its node: it is asked what it shows, and which
+    /// server it leads to, for another may have come to this address.
     fn open_fresh(&mut self, client: usize, routed: &Routed) {
         let (process, this) = self.at(client);
         let snapshot = Arc::clone(&this.snapshot);
         let view = &snapshot.nodes[routed.node];
         let node = &self.cluster.nodes[routed.node];
-        if node.kind == Kind::Primary || !Self::is_in(view.membership) {
+        let started = ServerStart::new(node.started);
+        let same_server =
+            snapshot.system == Some(SystemId::new(node.system)) && view.started == Some(started);
+        if node.kind == Kind::Primary || !same_server || !Self::is_in(view.membership) {
             return;
         }
         let requirement = self.requirement(client, routed.asked.bound);

@@ -4,7 +4,7 @@ use lagwise_core::{NodeId, Random};
 
 use crate::chance::Chance;
 use crate::cluster::{FOREIGN, Kind, MS, OURS, Way};
-use crate::process::Reach;
+use crate::process::{Process, Reach};
 use crate::world::{Note, World};
 
 /// Every kind of fault, and how many of a hundred are of it.
@@ -217,7 +217,10 @@ impl World {
     fn change_places(&mut self, one: usize) {
         let other = self.chance.index(self.cluster.nodes.len());
         let started = |index: usize| self.cluster.nodes[index].started;
-        if started(one) != started(other) {
+        let comes = |from: usize, to: usize| {
+            self.cluster.nodes[from].system == OURS || self.can_be_told_from_ours(to)
+        };
+        if started(one) != started(other) && comes(one, other) && comes(other, one) {
             self.cluster.swap(one, other);
         }
     }
@@ -263,8 +266,19 @@ impl World {
         }
     }
 
+    /// Whether every process can know that a stranger at this address is none of ours: the first word of
+    /// the node configured as primary says so, or while it has never answered, what was at the address
+    /// before. Where a stranger is the first to be heard at all, it is what its process was told to use.
+    fn can_be_told_from_ours(&self, node: usize) -> bool {
+        let knows = |process: &Process| process.introduced[0] || process.introduced[node];
+        self.processes.iter().all(knows)
+    }
+
     /// Another cluster answers at the node's address.
     fn make_foreign(&mut self, node: usize) {
+        if !self.can_be_told_from_ours(node) {
+            return;
+        }
         if node == self.cluster.current && !self.chance.one_in(3) {
             return;
         }

@@ -21,7 +21,6 @@ impl World {
     pub(crate) fn check_snapshot(&mut self, process: usize) {
         let snapshot = Arc::clone(&self.processes[process].snapshot);
         let timeline = snapshot.timeline.map_or(0, Timeline::as_u32);
-        self.see_newest(process);
         for (index, view) in snapshot.nodes.iter().enumerate() {
             let in_rotation = Self::is_in(view.membership);
             self.check(
@@ -75,15 +74,6 @@ impl World {
     fn before(&self, process: usize, instant: Instant) -> u64 {
         let nanos = instant.as_nanos();
         nanos.saturating_sub(self.processes[process].origin)
-    }
-
-    fn see_newest(&mut self, process: usize) {
-        let this = &mut self.processes[process];
-        // What was asked before the node was suspected counts no more for the monitor, either.
-        let trusted = |(known, suspected): &(&Known, &Instant)| matches!(known, Known::Seen(answer) if answer.observed.sent_at >= **suspected);
-        let known = this.published.iter().zip(&this.suspected).filter(trusted);
-        let newest = known.filter_map(|(known, _)| claim(known)).max();
-        this.newest = this.newest.max(newest.unwrap_or(0));
     }
 
     /// What a promotion is said to have kept was kept, and no less of it is said than was proved.
@@ -317,7 +307,7 @@ impl World {
             self.broken("no write goes to a replica", String::new());
         };
         self.check(
-            timeline.as_u32() >= this.newest,
+            timeline.as_u32() >= this.published_newest,
             "no write goes to an older timeline than one that was seen",
         );
     }
@@ -428,7 +418,8 @@ impl World {
         }
     }
 
-    /// The node that gets the writes is ours, accepts them, and nobody was promoted after it.
+    /// The node that gets the writes is ours, accepts them, and nobody was promoted after it: also where
+    /// whoever said so was suspected meanwhile, or has gone.
     fn check_elected(&self, process: usize, node: NodeId, timeline: u32) {
         let this = &self.processes[process];
         self.check(
@@ -440,11 +431,7 @@ impl World {
             timeline >= reign,
             "an older timeline does not succeed a newer one",
         );
-        let highest = this.known.iter().filter_map(claim).max();
-        self.check(
-            highest.is_none_or(|highest| timeline >= highest),
-            "the highest timeline wins",
-        );
+        self.check(timeline >= this.newest, "the highest timeline wins");
     }
 
     /// Whether the monitor counts a node in.
@@ -454,7 +441,7 @@ impl World {
 }
 
 /// The timeline on which a node of ours was seen to accept writes.
-fn claim(known: &Known) -> Option<u32> {
+pub(crate) fn claim(known: &Known) -> Option<u32> {
     let Known::Seen(answer) = known else {
         return None;
     };

@@ -22,7 +22,7 @@
 //! | 8 the fallback budget | `check_granted`, `check_waits`: places, rate, order, deadlines, nobody left behind |
 //! | 9 nothing a client sends pins traffic | the router's: signatures, and the bound on waiting reads; the budget is law 8 |
 //! | 10 every route has a reason | `check_rejections` (and each holds), `check_reason`. That it is in the metrics is the router's |
-//! | an older timeline gets no write | `check_write` |
+//! | an older timeline gets no write | `check_write`, `check_elected`: older than any that the process ever heard of |
 //! | all comes back | `check_healed`, and in calm `check_rejections` and `check_event` |
 
 mod chance;

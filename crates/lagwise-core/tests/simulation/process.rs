@@ -14,8 +14,9 @@ use lagwise_core::{
 };
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, Kind, MS, Way};
+use crate::cluster::{Cluster, Kind, MS, OURS, Way};
 use crate::faults::id;
+use crate::laws::claim;
 use crate::world::{Note, World};
 
 /// So many probes of a node span at least nine of the fastest pauses.
@@ -90,8 +91,12 @@ pub(crate) struct Process {
     pub(crate) known: Vec<Known>,
     /// The same, when the snapshot was published.
     pub(crate) published: Vec<Known>,
-    /// The newest timeline on which a node was seen to accept writes, when it was published.
+    /// The newest timeline on which a node of ours was ever heard to accept writes.
     pub(crate) newest: u32,
+    /// The same, when the snapshot was published.
+    pub(crate) published_newest: u32,
+    /// Whether it has heard of a server of ours at each address.
+    pub(crate) introduced: Vec<bool>,
     pub(crate) drained: Vec<bool>,
     pub(crate) pools: Vec<Vec<Pooled>>,
     pub(crate) reach: Vec<Reach>,
@@ -101,8 +106,6 @@ pub(crate) struct Process {
     pub(crate) proved: Vec<Option<Proved>>,
     pub(crate) switches: usize,
     pub(crate) changed: bool,
-    /// When a request last failed on each node.
-    pub(crate) suspected: Vec<Instant>,
     /// What stands between the monitor and these nodes hides from it that their server was replaced.
     pub(crate) proxied: Vec<bool>,
     probes: Vec<Probe>,
@@ -136,6 +139,8 @@ impl Process {
             known: vec![Known::Nothing; nodes],
             published: vec![Known::Nothing; nodes],
             newest: 0,
+            published_newest: 0,
+            introduced: vec![false; nodes],
             drained: vec![false; nodes],
             pools: vec![Vec::new(); nodes],
             reach: vec![open; nodes],
@@ -145,7 +150,6 @@ impl Process {
             proved: vec![None; nodes],
             switches: 0,
             changed: true,
-            suspected: vec![Instant::from_nanos(0); nodes],
             proxied: (0..nodes).map(|_| chance.one_in(4)).collect(),
             probes: Vec::new(),
             late: Vec::new(),
@@ -212,7 +216,6 @@ impl World {
 
     pub(crate) fn suspect(&mut self, process: usize, node: usize) {
         let now = self.instant(process);
-        self.processes[process].suspected[node] = now;
         let monitor = &mut self.processes[process].monitor;
         monitor.handle_suspicion(now, id(node));
         self.drain_events(process);
@@ -420,6 +423,8 @@ impl World {
             this.good[node] = 0;
         }
         this.known[node] = Known::Seen(answer);
+        this.newest = this.newest.max(claim(&this.known[node]).unwrap_or(0));
+        this.introduced[node] |= answer.observed.system == SystemId::new(OURS);
         this.good[node] += 1;
         this.last_done[node] = self.now;
         let many = if self.chance.one_in(200) { 2 } else { 1 };
@@ -463,6 +468,7 @@ impl World {
         if std::mem::take(&mut this.changed) {
             this.snapshot = Arc::new(this.monitor.snapshot(now));
             this.published.clone_from(&this.known);
+            this.published_newest = this.newest;
             self.check_snapshot(process);
         }
     }

@@ -154,3 +154,16 @@ fn a_rival_that_comes_back_into_reach_casts_doubt_on_those_who_cannot_tell() {
         assert_eq!(world.in_rotation(), expected, "{follows:?}");
     }
 }
+
+#[test]
+fn a_rival_that_is_suspected_is_not_out_of_reach() {
+    let mut world = World::promoted();
+    world.answer(OLD, standing_of_primary(1000, 1));
+    world.monitor.handle_suspicion(world.now(), OLD);
+    for n in 1..=5 {
+        world.answer(NEW, standing_of_primary(1010 + n * 60, 2));
+        world.answer(R, standing_of_replica(1000 + n * 50, None));
+        world.millis += 100;
+    }
+    assert_eq!(world.in_rotation(), 0, "it may follow the old primary");
+}

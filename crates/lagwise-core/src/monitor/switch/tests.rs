@@ -156,3 +156,25 @@ fn a_promotion_is_forgotten_after_a_day() {
     assert_eq!(switches.len(), 1, "{switches:?}");
     assert_eq!(switches[0].ended, Timeline::new(2));
 }
+
+#[test]
+fn what_is_proved_by_the_silence_of_a_rival_is_remembered_too() {
+    let mut monitor = followed();
+    answer(&mut monitor, 700, R1, primary(600, 2));
+    answer(&mut monitor, 710, P, primary(700, 1));
+    for millis in [720, 740] {
+        answer(&mut monitor, millis, R2, replica(600));
+        answer(&mut monitor, millis + 10, R1, primary(600, 2));
+    }
+    let proved = |monitor: &Monitor| {
+        let snapshot = monitor.snapshot(at(770));
+        snapshot.node(R2).and_then(|view| view.as_of)
+    };
+    assert_eq!(proved(&monitor), None, "it may follow the old primary");
+    monitor.handle_failure(at(770), P, ProbeFailure::Connect, &mut || 0);
+    assert_eq!(proved(&monitor), Some(at(750)));
+    answer(&mut monitor, 780, R2, primary(700, 3));
+    let switches = &monitor.snapshot(at(780)).switches;
+    assert_eq!(switches[1].kept, Some(Lsn::new(600)));
+    assert_eq!(switches[1].kept_as_of, Some(at(750)));
+}
