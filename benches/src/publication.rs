@@ -25,6 +25,6 @@ impl Publication {
 
     /// Publishes the next one.
     pub fn publish(&self, next: Snapshot) {
-        self.0.publish(next);
+        self.0.publish(next, false);
     }
 }

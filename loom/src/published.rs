@@ -51,6 +51,17 @@ pub fn all_who_wait_are_woken() {
     });
 }
 
+/// No end is slept through, whenever somebody begins to wait for it.
+pub fn no_end_is_slept_through() {
+    in_every_order(|| {
+        let published = Arc::new(Published::new(0));
+        let publisher = publisher(&published, 2);
+        block_on(published.until_end(|at| *at == 2));
+        assert_eq!(*published.load(), 2);
+        end_of(publisher);
+    });
+}
+
 /// A wait that has ended, by what was published or by another end, does not spoil the next.
 pub fn a_watcher_sees_what_is_published_between_two_waits() {
     in_every_order(|| {
@@ -97,5 +108,5 @@ pub fn nobody_goes_back_to_an_older_snapshot() {
 /// Publishes that many numbers, one after the other.
 fn publisher(published: &Arc<Published<u32>>, last: u32) -> thread::JoinHandle<()> {
     let published = Arc::clone(published);
-    thread::spawn(move || (1..=last).for_each(|next| published.publish(next)))
+    thread::spawn(move || (1..=last).for_each(|next| published.publish(next, true)))
 }

@@ -16,6 +16,7 @@ laws! {
     published:
         who_is_woken_finds_what_goes_with_the_version,
         no_publication_is_slept_through,
+        no_end_is_slept_through,
         all_who_wait_are_woken,
         a_watcher_sees_what_is_published_between_two_waits,
         nobody_goes_back_to_an_older_snapshot;

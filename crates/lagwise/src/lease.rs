@@ -193,9 +193,15 @@ async fn wait_for_pool<DB: Backend>(
     node: &Node<DB>,
 ) -> Result<(Kept<PoolConnection<DB>>, bool, bool), sqlx::Error> {
     let mut from_pool = pin!(take_from_pool(node));
-    // Who has a place is soon served by the pool, unless others hold its connections who have none.
-    if let Ok(borrowed) = tokio::time::timeout(SOON, &mut from_pool).await {
-        return borrowed;
+    // Who has a place is soon served by the pool, unless others hold its connections who have none. What
+    // is being opened meanwhile is waited for.
+    loop {
+        if let Ok(borrowed) = tokio::time::timeout(SOON, &mut from_pool).await {
+            return borrowed;
+        }
+        if node.pool.size() >= node.pool.options().get_max_connections() {
+            break;
+        }
     }
     // Said before the last look: from now on, nothing is kept from this one.
     let _waiting = node.warm.wait();

@@ -2,18 +2,22 @@
 //!
 //! The monitor publishes; everybody else reads. There is exactly one pointer, so no two parts of
 //! what a reader sees can disagree. A waiter registers before it looks, so it cannot miss what it
-//! waits for. What is published is not this module's business.
+//! waits for. Whoever only wants to know when something has ended is not woken for all else: that is every
+//! statement under way. What is published, and what ends by it, is not this module's business.
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 
-use crate::sync::{Pointer, Version, Versions};
+use crate::sync::{Notify, Pointer, Version, Versions};
 
 /// What is published at present.
 #[derive(Debug)]
 pub(crate) struct Published<T> {
     present: Pointer<T>,
     version: Version<u64>,
+    /// Told when something has ended.
+    ended: Notify,
 }
 
 /// Sees everything that is published after it was made.
@@ -25,15 +29,20 @@ impl<T> Published<T> {
         Self {
             present: Pointer::new(Arc::new(first)),
             version: Version::new(0),
+            ended: Notify::new(),
         }
     }
 
-    /// Replaces what is published and wakes whoever waits. Only the monitor calls this.
-    pub(crate) fn publish(&self, next: T) {
+    /// Replaces what is published and wakes whoever waits; if something `ends` by it, also who waits for
+    /// that alone. Only the monitor calls this.
+    pub(crate) fn publish(&self, next: T, ends: bool) {
         self.present.store(Arc::new(next));
         // After the store: who is woken by the version finds what goes with it.
         self.version
             .send_modify(|version| *version = version.wrapping_add(1));
+        if ends {
+            self.ended.notify_waiters();
+        }
     }
 
     /// What is published at present, for a look that nothing is awaited in.
@@ -54,6 +63,19 @@ impl<T> Published<T> {
                 return found;
             }
             watcher.changed().await;
+        }
+    }
+
+    /// Waits until what is published is as `look` wants it, where it gets so only when something ends.
+    pub(crate) async fn until_end(&self, mut look: impl FnMut(&T) -> bool) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // Registered before looking, so that no end is missed between the two.
+            ended.as_mut().enable();
+            if look(&self.peek()) {
+                return;
+            }
+            ended.await;
         }
     }
 

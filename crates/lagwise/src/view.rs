@@ -8,7 +8,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use lagwise_core::{NodeId, Snapshot};
+use lagwise_core::{Cause, NodeId, NodeView, Sight, Snapshot};
 use sqlx::Pool;
 
 use crate::backend::Backend;
@@ -22,6 +22,21 @@ pub(crate) struct View<DB: Backend> {
 }
 
 impl<DB: Backend> View<DB> {
+    /// Whether the run of a replica goes on, as far as is known. Nothing else ends an answer that is under
+    /// way: one that has left the rotation ends in peace what it has begun.
+    pub(crate) fn runs_on(&self, sight: Sight) -> bool {
+        self.node(sight.node).is_some_and(|node| {
+            node.incarnation == sight.incarnation
+                && node.membership.cause() != Some(Cause::Unreachable)
+        })
+    }
+
+    /// Whether a run, or the primary's timeline, has ended since another view.
+    pub(crate) fn ends_some_of(&self, before: &Self) -> bool {
+        let ended = |node: &NodeView| before.runs_on(node.sight()) && !self.runs_on(node.sight());
+        self.timeline != before.timeline || before.nodes.iter().any(ended)
+    }
+
     /// The way to the node that accepts writes.
     pub(crate) fn primary_node(&self) -> Option<&Arc<Node<DB>>> {
         self.roster.get(self.snapshot.primary?)

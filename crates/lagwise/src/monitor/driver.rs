@@ -244,10 +244,12 @@ impl<DB: Backend> Driver<DB> {
             let seen = (&snapshot, now);
             ahead::get_ready(&self.published, &self.tasks, &self.roster, seen);
         }
-        self.published.publish(View {
+        let view = View {
             snapshot: Arc::new(snapshot),
             roster: self.roster.clone(),
-        });
+        };
+        let ends = view.ends_some_of(&self.published.peek());
+        self.published.publish(view, ends);
     }
 
     /// Whether anything has happened.

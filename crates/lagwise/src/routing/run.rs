@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
-use lagwise_core::{Cause, Instant, Sight, Timeline};
+use lagwise_core::{Instant, Sight, Timeline};
 
 use super::deadline::{is_timed_out, passed, timed_out};
 use super::read::Search;
@@ -196,14 +196,8 @@ pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, run: Run) {
         // Boxed: most reads run on replicas, and all would carry a place for it.
         Run::Primary(on) => return Box::pin(deposed(shared, on)).await,
     };
-    let ended = |snapshot: &View<DB>| {
-        let runs_on = snapshot.node(sight.node).is_some_and(|node| {
-            node.incarnation == sight.incarnation
-                && node.membership.cause() != Some(Cause::Unreachable)
-        });
-        (!runs_on).then_some(())
-    };
-    shared.published.until(ended).await;
+    let ended = |view: &View<DB>| !view.runs_on(sight);
+    shared.published.until_end(ended).await;
 }
 
 pub(crate) fn fallen_silent() -> sqlx::Error {

@@ -27,6 +27,7 @@ use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction, begin_on};
+use crate::view::View;
 
 /// A connection to the primary, which the caller asked for.
 pub(crate) async fn write<DB: Backend>(
@@ -138,10 +139,8 @@ pub(crate) async fn begin_unseen<DB: Backend>(
 /// Waits until another node is known to have been promoted after the timeline `on`: whoever still
 /// waits for an answer of the old primary may wait for ever.
 pub(crate) async fn deposed<DB: Backend>(shared: &Shared<DB>, on: Option<Timeline>) {
-    let mut published = shared.published.watch();
-    while on.is_none() || shared.published.load().timeline <= on {
-        published.changed().await;
-    }
+    let is_over = |view: &View<DB>| on.is_some() && view.timeline > on;
+    shared.published.until_end(is_over).await;
 }
 
 /// Waits until the monitor has looked again at a node that refused to write, and says whether that is
