@@ -73,9 +73,14 @@ where
         return Box::pin(run_by_search(caller, began, None, work)).await;
     };
     connection.for_statement();
-    let (shared, run) = (caller.shared, connection.run());
-    let deadline = caller.deadline(&ReadOptions::new(), began);
-    let answer = until_end(shared, run, deadline, work(&mut connection)).await;
+    let run = connection.run();
+    // As `until_end`, whose future would carry all of this twice.
+    let answer = tokio::select! {
+        biased;
+        outcome = work(&mut connection) => outcome,
+        () = end_of(caller.shared, run) => Err(fallen_silent()),
+        () = passed(caller.deadline(&ReadOptions::new(), began)) => Err(timed_out()),
+    };
     let failed = match answer {
         Ok(answer) => {
             connection.answered();
