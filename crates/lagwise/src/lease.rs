@@ -324,10 +324,11 @@ pub(crate) fn attentive<DB: Backend>(
                 if !is_covered {
                     return Ok(false);
                 }
-                note_age(metadata.age);
                 if is_replica && is_stale(&metadata) {
                     connection.ping().await?;
                 }
+                // Last of all: in the place of one that fails here, the pool opens another.
+                note_age(metadata.age);
                 Ok(true)
             })
         })

@@ -67,6 +67,28 @@ async fn an_address_that_leads_elsewhere_is_noticed_while_the_monitors_connectio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_in_the_place_of_one_that_was_cut_is_asked_where_it_leads() -> Outcome {
+    let ours = start(1, OURS).await?;
+    let other = Cluster::builder().replicas(1).own_system_identifier();
+    let theirs = start_with(other, THEIRS).await?;
+    // The monitor and the first read are led to ours, and whoever comes next is not.
+    let replica = ours.replica(0);
+    let address = Balancer::over([replica, replica, theirs.replica(0)])?;
+    let node = NodeConfig::url(address.url()).name("r1").keep_warm(false);
+    let db = settle(bare().primary(config(ours.primary())).replica(node), 1).await?;
+    let whose = async || db.run_read(|node| Box::pin(number(node, WHOSE))).await;
+    assert_eq!(whose().await?, 1);
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where \
+               backend_type = 'client backend' and pid <> pg_backend_pid() \
+               and application_name <> 'lagwise monitor'";
+    assert_eq!(replica.query_scalar::<i64>(cut).await?, 1);
+    // From a second on, the pool tests what has been idle before it hands it out.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(whose().await?, 1, "it has the age of nobody else");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_primary_at_the_new_primarys_address_gets_no_write() -> Outcome {
     let (cluster, db) = with_router(2, OURS).await?;
     let [old, new] = [cluster.primary(), cluster.replica(0)];
