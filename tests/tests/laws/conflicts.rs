@@ -3,8 +3,9 @@
 use lagwise::{PgRouter, ReadOptions};
 use lagwise_testkit::Cluster;
 use lagwise_tests::Outcome;
-use lagwise_tests::cluster::{number, router as router_over, settle, start};
+use lagwise_tests::cluster::{PATIENCE, number, router as router_over, settle, start};
 use lagwise_tests::counters::Counters;
+use lagwise_tests::observe::until;
 use lagwise_tests::readers::Readers;
 use lagwise_tests::statements::PLACES;
 
@@ -41,16 +42,19 @@ async fn a_replica_that_cancels_reads_gets_fewer_of_them_and_its_share_back_late
     let counters = Counters::install();
     let (_cluster, router) = in_conflict().await?;
     let mut canceled = 0;
+    // A caller that reads one after the other stays where a probe was answered faster of late.
+    until("it cancels a read", PATIENCE, async || {
+        canceled += scan(&router).await? - 1;
+        Ok(canceled > 0)
+    })
+    .await?;
     for _ in 0..200 {
         let tries = scan(&router).await?;
         assert!(tries <= 2, "{tries} tries for one read");
         canceled += tries - 1;
     }
-    // Half of them, were it not for the first ones.
-    assert!(
-        (1..40).contains(&canceled),
-        "{canceled} of 200 were tried twice"
-    );
+    // Half of them, were it not for the first one.
+    assert!(canceled < 40, "{canceled} of 200 were tried twice");
     let counted = counters.sum("lagwise_conflicts_total", &[("node", "r1")]);
     assert_eq!(counted, u64::try_from(canceled)?, "each was counted");
     assert_eq!(counters.sum("lagwise_conflicts_total", &[("node", "p")]), 0);
