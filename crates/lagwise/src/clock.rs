@@ -18,7 +18,10 @@ use lagwise_core::{Instant, WallTime};
 #[expect(clippy::disallowed_methods, reason = "the one clock of the crate")]
 pub fn now() -> Instant {
     static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
-    Instant::from_nanos(0).after(HEADROOM + ORIGIN.get_or_init(std::time::Instant::now).elapsed())
+    let elapsed = ORIGIN.get_or_init(std::time::Instant::now).elapsed();
+    // Read several times for each statement, so without wide numbers: they last for centuries.
+    let nanos = elapsed.as_secs() * NANOS_OF_A_SECOND + u64::from(elapsed.subsec_nanos());
+    Instant::from_nanos(HEADROOM + nanos)
 }
 
 /// This moment by the wall clock, for what leaves the process.
@@ -37,4 +40,6 @@ pub(crate) fn until(instant: Instant) -> Duration {
 }
 
 /// The clock does not start at zero, so that "an hour before now" is an instant too.
-const HEADROOM: Duration = Duration::from_secs(86_400);
+const HEADROOM: u64 = 86_400 * NANOS_OF_A_SECOND;
+
+const NANOS_OF_A_SECOND: u64 = 1_000_000_000;
