@@ -139,6 +139,10 @@ fn tell(compared: &Compared, read: Read, concurrency: usize) -> Vec<Figure> {
             figures.push(meets(latency, Some(1.10)));
             let client = ratio("client CPU", "connection", |sample| sample.client);
             figures.push(meets(client, Some(1.10)));
+            let both = ratio("CPU of both sides", "connection", |sample| {
+                sample.client + sample.server
+            });
+            figures.push(both.shown());
         }
         let goal = sixteen.then_some(0.5);
         figures.push(meets(

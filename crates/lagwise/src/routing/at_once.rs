@@ -1,7 +1,7 @@
 //! What can be done at once: the node is known to do, and a connection to it is at hand.
 //!
 //! That is nearly every request of a busy service, and it should cost what the statement costs. So the
-//! same questions are asked as by those who search ([`read`](super::read), [`write`](super::write)), of
+//! same questions are asked as by those who search (`read`, `write`), of
 //! one view and at one moment, and nothing is awaited, allocated or locked for longer than a few
 //! instructions. Whatever does not go smoothly is no business of this module: it says nothing, and the
 //! search begins at its beginning.
