@@ -8,11 +8,6 @@ use serde::Serialize;
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(
-    dead_code,
-    clippy::allow_attributes_without_reason,
-    clippy::allow_attributes
-)]
 pub(crate) enum Unit {
     /// How often the other one.
     Ratio,
@@ -22,7 +17,6 @@ pub(crate) enum Unit {
     PerSecond,
     Percent,
     Instructions,
-    Allocations,
     Bytes,
     Count,
 }

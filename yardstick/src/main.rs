@@ -3,6 +3,7 @@
 //! Each case prints its figures; all that is compared takes turns within the same rounds, so that a
 //! machine that gets slower meanwhile does so for everybody. `cargo xtask bench` runs this.
 
+mod callers;
 mod case;
 mod clock;
 mod figure;

@@ -43,9 +43,7 @@ impl OneProcessor {
         if callers > 1 {
             return Ok(None);
         }
-        let nodes = stage.cluster.nodes().iter();
-        let servers: Vec<u32> = nodes.map(clock::first_process).collect::<Result<_>>()?;
-        Self::hold(servers).map(Some)
+        Self::hold(stage.first_processes()?).map(Some)
     }
 
     fn bind(&self, processors: &CpuSet) -> Result<()> {

@@ -141,7 +141,6 @@ fn shown(value: f64, unit: Unit) -> String {
         Unit::PerSecond => "/s",
         Unit::Percent => "%",
         Unit::Instructions => "instructions",
-        Unit::Allocations => "allocations",
         Unit::Bytes => "bytes",
         Unit::Count => "",
     };

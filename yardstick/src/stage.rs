@@ -10,7 +10,7 @@ use lagwise_testkit::{Cluster, Node, Stop};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::Result;
+use crate::{Result, clock};
 
 /// A cluster whose servers can be reached by TCP.
 pub(crate) struct Stage {
@@ -58,6 +58,12 @@ impl Stage {
     /// The URL of a node, by TCP: the primary is number 0.
     pub(crate) fn url(&self, number: usize) -> &str {
         &self.addresses[number]
+    }
+
+    /// The first process of each server.
+    pub(crate) fn first_processes(&self) -> Result<Vec<u32>> {
+        let nodes = self.cluster.nodes().iter();
+        nodes.map(clock::first_process).collect()
     }
 
     /// A pool of the driver to a node, with the driver's defaults.

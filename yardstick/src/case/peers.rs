@@ -20,31 +20,33 @@ mod proxies;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lagwise::PgSession;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Connection as _, PgExecutor, PgPool};
 
 use self::proxies::Proxies;
+use crate::Result;
+use crate::callers::{OnConnection, OnPool, OnSession, Work};
 use crate::figure::{Figure, Unit};
 use crate::processor::OneProcessor;
 use crate::rounds::{Caller, Compared, Rounds, Sample};
 use crate::stage::Stage;
-use crate::{Result, clock};
 
 /// What all others are compared with.
 const BARE: &str = "connection";
 
-async fn read<'e>(executor: impl sqlx::PgExecutor<'e>) -> Result<()> {
-    let note = sqlx::query_as::<_, (i32, String)>("select id, body from note where id = $1");
-    note.bind(fastrand::i32(0..10_000))
-        .fetch_one(executor)
-        .await?;
-    Ok(())
-}
+/// A row by its key.
+#[derive(Clone, Copy)]
+struct Read;
 
-struct OnConnection(PgConnection);
-struct OnPool(PgPool);
-struct OnSession(PgSession);
+impl Work for Read {
+    async fn on<'e>(self, executor: impl PgExecutor<'e> + 'e) -> Result<()> {
+        let note = sqlx::query_as::<_, (i32, String)>("select id, body from note where id = $1");
+        note.bind(fastrand::i32(0..10_000))
+            .fetch_one(executor)
+            .await?;
+        Ok(())
+    }
+}
 
 /// What the crate `sqlx-pool-router` 1.0 does when it is asked to read, by the same calls.
 ///
@@ -58,24 +60,6 @@ struct Pools {
     replica: Option<PgPool>,
 }
 
-impl Caller for OnConnection {
-    async fn call(&mut self) -> Result<()> {
-        read(&mut self.0).await
-    }
-}
-
-impl Caller for OnPool {
-    async fn call(&mut self) -> Result<()> {
-        read(&self.0).await
-    }
-}
-
-impl Caller for OnSession {
-    async fn call(&mut self) -> Result<()> {
-        read(&self.0).await
-    }
-}
-
 impl Caller for ByRole {
     async fn call(&mut self) -> Result<()> {
         let pools = self.0.load();
@@ -83,7 +67,7 @@ impl Caller for ByRole {
         drop(pools);
         let run = Box::pin(async move {
             let mut connection = pool.acquire().await?;
-            read(&mut *connection).await
+            Read.on(&mut *connection).await
         });
         run.await
     }
@@ -124,11 +108,11 @@ impl<'a> Field<'a> {
         let router = stage.router().await?;
         let mut rounds = Rounds::on(stage.cluster.nodes())
             .with(BARE, self.connections(stage.url(1)).await?)
-            .with("pool", many().map(|_| OnPool(pool.clone())).collect())
+            .with("pool", many().map(|_| OnPool(pool.clone(), Read)).collect())
             .with("pools by role", many().map(|_| by_role.clone()).collect())
             .with(
                 "lagwise",
-                many().map(|_| OnSession(router.session())).collect(),
+                many().map(|_| OnSession(router.session(), Read)).collect(),
             );
         for proxy in self.proxies.all() {
             let connections = self.connections(&proxy.url).await?;
@@ -140,7 +124,7 @@ impl<'a> Field<'a> {
             let pool = PgPool::connect(&proxy.url).await?;
             rounds = rounds.with(proxy.by_connections, connections).with(
                 proxy.by_pool,
-                many().map(|_| OnPool(pool.clone())).collect(),
+                many().map(|_| OnPool(pool.clone(), Read)).collect(),
             );
         }
         let held = (self.callers == 1).then(|| self.hold(stage)).transpose()?;
@@ -150,19 +134,17 @@ impl<'a> Field<'a> {
         compared
     }
 
-    async fn connections(&self, url: &str) -> Result<Vec<OnConnection>> {
+    async fn connections(&self, url: &str) -> Result<Vec<OnConnection<Read>>> {
         let mut connections = Vec::new();
         for _ in 0..self.callers {
-            connections.push(OnConnection(PgConnection::connect(url).await?));
+            connections.push(OnConnection(PgConnection::connect(url).await?, Read));
         }
         Ok(connections)
     }
 
     fn hold(&self, stage: &Stage) -> Result<OneProcessor> {
         let proxies = self.proxies.all().into_iter().map(|proxy| proxy.process);
-        let servers = stage.cluster.nodes().iter().map(clock::first_process);
-        let servers: Vec<u32> = servers.collect::<Result<_>>()?;
-        OneProcessor::hold(servers.into_iter().chain(proxies))
+        OneProcessor::hold(stage.first_processes()?.into_iter().chain(proxies))
     }
 
     /// The names of the ways through a proxy.

@@ -3,9 +3,10 @@
 
 use lagwise::PgSession;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Connection as _, PgExecutor};
 
 use crate::Result;
+use crate::callers::{OnConnection, OnPool, OnSession, Work};
 use crate::figure::{Figure, Unit};
 use crate::processor::OneProcessor;
 use crate::rounds::{Caller, Compared, Rounds, Sample};
@@ -34,8 +35,10 @@ impl Read {
             Self::Hundred => "100 rows",
         }
     }
+}
 
-    async fn on<'e>(self, executor: impl sqlx::PgExecutor<'e>) -> Result<()> {
+impl Work for Read {
+    async fn on<'e>(self, executor: impl PgExecutor<'e> + 'e) -> Result<()> {
         match self {
             Self::Point => {
                 let note = sqlx::query_as::<_, Note>(POINT).bind(fastrand::i32(0..10_000));
@@ -51,28 +54,8 @@ impl Read {
     }
 }
 
-struct OnConnection(PgConnection, Read);
-struct OnPool(PgPool, Read);
-struct OnSession(PgSession, Read);
+/// In a session of a router, by a handle for each read.
 struct OnHandle(PgSession, Read);
-
-impl Caller for OnConnection {
-    async fn call(&mut self) -> Result<()> {
-        self.1.on(&mut self.0).await
-    }
-}
-
-impl Caller for OnPool {
-    async fn call(&mut self) -> Result<()> {
-        self.1.on(&self.0).await
-    }
-}
-
-impl Caller for OnSession {
-    async fn call(&mut self) -> Result<()> {
-        self.1.on(&self.0).await
-    }
-}
 
 impl Caller for OnHandle {
     async fn call(&mut self) -> Result<()> {

@@ -3,44 +3,28 @@
 //! How much a round trip matters depends on how long a commit takes: with `synchronous_commit` off it is
 //! that of the statement alone, with `fsync` on that of the disk.
 
-use lagwise::PgSession;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, PgPool};
+use sqlx::{Connection as _, PgExecutor};
 
 use crate::Result;
+use crate::callers::{OnConnection, OnPool, OnSession, Work};
 use crate::figure::{Figure, Unit};
 use crate::processor::OneProcessor;
-use crate::rounds::{Caller, Compared, Rounds, Sample};
+use crate::rounds::{Compared, Rounds, Sample};
 use crate::stage::Stage;
 
 const WRITE: &str = "update counter set n = n + 1 where id = $1";
 
-async fn write<'e>(executor: impl sqlx::PgExecutor<'e>) -> Result<()> {
-    let write = sqlx::query(WRITE).bind(fastrand::i32(0..1000));
-    let done = write.execute(executor).await?;
-    assert_eq!(done.rows_affected(), 1, "every counter is there");
-    Ok(())
-}
+/// One counter among a thousand is raised.
+#[derive(Clone, Copy)]
+struct Write;
 
-struct OnConnection(PgConnection);
-struct OnPool(PgPool);
-struct OnSession(PgSession);
-
-impl Caller for OnConnection {
-    async fn call(&mut self) -> Result<()> {
-        write(&mut self.0).await
-    }
-}
-
-impl Caller for OnPool {
-    async fn call(&mut self) -> Result<()> {
-        write(&self.0).await
-    }
-}
-
-impl Caller for OnSession {
-    async fn call(&mut self) -> Result<()> {
-        write(&self.0).await
+impl Work for Write {
+    async fn on<'e>(self, executor: impl PgExecutor<'e> + 'e) -> Result<()> {
+        let write = sqlx::query(WRITE).bind(fastrand::i32(0..1000));
+        let done = write.execute(executor).await?;
+        assert_eq!(done.rows_affected(), 1, "every counter is there");
+        Ok(())
     }
 }
 
@@ -68,11 +52,14 @@ async fn compare(stage: &Stage, concurrency: usize, quick: bool) -> Result<Compa
     let bare = PgConnection::connect(stage.url(0)).await?;
     let many = || 0..concurrency;
     let rounds = Rounds::on([stage.cluster.primary()])
-        .with("connection", vec![OnConnection(bare)])
-        .with("pool", many().map(|_| OnPool(pool.clone())).collect())
+        .with("connection", vec![OnConnection(bare, Write)])
+        .with(
+            "pool",
+            many().map(|_| OnPool(pool.clone(), Write)).collect(),
+        )
         .with(
             "session",
-            many().map(|_| OnSession(router.session())).collect(),
+            many().map(|_| OnSession(router.session(), Write)).collect(),
         );
     let _held = OneProcessor::for_one(concurrency, stage)?;
     let compared = rounds.run(if quick { 2 } else { 20 }).await;
