@@ -16,6 +16,8 @@ use crate::backend::sealed::ConnectOptions;
 use crate::clock;
 use crate::lease::Lease;
 use crate::load::Load;
+use crate::observe;
+use crate::route::Route;
 use crate::tally::Tally;
 use crate::tenure::Tenure;
 use crate::warm::{Kept, TERM, Warm};
@@ -136,6 +138,12 @@ impl<DB: Backend> Node<DB> {
             stirred: Notify::new(),
             runtime: Handle::try_current().ok(),
         }
+    }
+
+    /// Accounts for a route that leads here.
+    pub(crate) fn chosen(&self, route: &Route) {
+        self.tally.count(route.reason);
+        observe::routed(route);
     }
 
     /// A connection at hand that may be used as it is, and was there at an instant.

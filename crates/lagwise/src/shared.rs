@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lagwise_core::{Fallback, Instant, NodeId, ValidPolicy};
+use lagwise_core::{Fallback, NodeId, ValidPolicy};
 use sqlx::Pool;
 use tokio_util::sync::DropGuard;
 
@@ -114,15 +114,6 @@ impl<DB: Backend> Shared<DB> {
         let likewise = |error| DB::fault(error) == Fault::ReplicaRefuses;
         if !on_primary.is_some_and(likewise) && self.statements.learn_refusal(sql) {
             observe::refusal_learned(node, sql);
-        }
-    }
-
-    /// The cost of every node at an instant.
-    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 + use<DB> {
-        let view = self.published.load();
-        move |id: NodeId| {
-            let node = view.roster.get(id);
-            node.map_or(u64::MAX, |node| node.load.cost(now))
         }
     }
 }

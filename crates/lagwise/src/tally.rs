@@ -26,7 +26,10 @@ impl Tally {
     }
 
     /// The reasons that there were, and how often each.
-    #[cfg_attr(not(feature = "status"), expect(dead_code, reason = "nobody looks"))]
+    #[cfg_attr(
+        not(any(test, feature = "status")),
+        expect(dead_code, reason = "nobody looks")
+    )]
     pub(crate) fn counts(&self) -> impl Iterator<Item = (Reason, u64)> {
         let counts = self
             .routes

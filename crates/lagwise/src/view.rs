@@ -8,7 +8,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use lagwise_core::{Cause, NodeId, NodeView, Sight, Snapshot};
+use lagwise_core::{Cause, Instant, NodeId, NodeView, Sight, Snapshot};
 use sqlx::Pool;
 
 use crate::backend::Backend;
@@ -35,6 +35,14 @@ impl<DB: Backend> View<DB> {
     pub(crate) fn ends_some_of(&self, before: &Self) -> bool {
         let ended = |node: &NodeView| before.runs_on(node.sight()) && !self.runs_on(node.sight());
         self.timeline != before.timeline || before.nodes.iter().any(ended)
+    }
+
+    /// The cost of every node at an instant.
+    pub(crate) fn costs(&self, now: Instant) -> impl Fn(NodeId) -> u64 {
+        move |id| {
+            let node = self.roster.get(id);
+            node.map_or(u64::MAX, |node| node.load.cost(now))
+        }
     }
 
     /// The way to the node that accepts writes.

@@ -22,7 +22,6 @@ use crate::options::ReadOptions;
 use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
-use crate::view::View;
 
 /// What a read asks for that has not failed anywhere.
 pub(super) struct Asked<'a, DB: Backend> {
@@ -64,10 +63,9 @@ impl<DB: Backend> Asked<'_, DB> {
             Some(session) => Some(session.open_read(confirmed)?),
             None => None,
         };
-        node.tally.count(Reason::Eligible);
         let route = Route::at_once(node.name(), Role::Replica, Reason::Eligible);
         let route = route.with_staleness(now.since(reached.as_of));
-        observe::routed(&route);
+        node.chosen(&route);
         Some(ReadConnection::on_replica(
             lease,
             route,
@@ -114,9 +112,8 @@ impl<DB: Backend> Caller<'_, DB> {
         // One that has lived through the observation of its node leads to what was observed: see
         // `authority`.
         let lease = Lease::at_hand(node, now, seen.observed_at?)?;
-        node.tally.count(reason);
         let route = Route::at_once(node.name(), Role::Primary, reason);
-        observe::routed(&route);
+        node.chosen(&route);
         let session = session.cloned();
         let connection = WriteConnection::new(self.shared, lease, route, view.timeline, session);
         Some(connection)
@@ -131,15 +128,5 @@ impl<DB: Backend> Caller<'_, DB> {
     /// only a search has.
     fn may_go_at_once(&self) -> bool {
         self.begun.admit().is_ok() && !observe::traces_routes()
-    }
-}
-
-impl<DB: Backend> View<DB> {
-    /// The cost of every node at an instant.
-    fn costs(&self, now: Instant) -> impl Fn(lagwise_core::NodeId) -> u64 {
-        move |id| {
-            let node = self.roster.get(id);
-            node.map_or(u64::MAX, |node| node.load.cost(now))
-        }
     }
 }

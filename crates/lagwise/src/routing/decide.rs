@@ -10,6 +10,7 @@ use lagwise_core::{
 
 use super::read::Search;
 use crate::backend::Backend;
+use crate::view::View;
 
 /// What a read does next.
 #[derive(Debug)]
@@ -21,14 +22,14 @@ pub(super) enum Decision {
 }
 
 impl<DB: Backend> Search<'_, DB> {
-    pub(super) fn decide(&self, snapshot: &Snapshot, floor: Floor, now: Instant) -> Decision {
-        self.decide_on(snapshot, self.request(floor), now)
+    pub(super) fn decide(&self, view: &View<DB>, floor: Floor, now: Instant) -> Decision {
+        self.decide_on(view, self.request(floor), now)
     }
 
     /// What the read would do if a node had failed it.
     pub(super) fn decide_without(
         &self,
-        snapshot: &Snapshot,
+        view: &View<DB>,
         floor: Floor,
         now: Instant,
         but: NodeId,
@@ -41,36 +42,24 @@ impl<DB: Backend> Search<'_, DB> {
             failed: &failed,
             ..self.request(floor)
         };
-        self.decide_on(snapshot, request, now)
+        self.decide_on(view, request, now)
     }
 
     /// The replica that serves although the primary cannot, if one does.
     pub(super) fn without_primary(
         &self,
-        snapshot: &Snapshot,
+        view: &View<DB>,
         floor: Floor,
         now: Instant,
     ) -> Option<(Candidate, Reason)> {
-        let costs = self.shared().costs(now);
-        without_primary(
-            snapshot,
-            self.request(floor),
-            now,
-            &costs,
-            &mut fastrand_u64,
-        )
+        let costs = view.costs(now);
+        without_primary(view, self.request(floor), now, &costs, &mut fastrand_u64)
     }
 
-    fn decide_on(&self, snapshot: &Snapshot, request: Request<'_>, now: Instant) -> Decision {
-        match select(
-            snapshot,
-            request,
-            now,
-            &self.shared().costs(now),
-            &mut fastrand_u64,
-        ) {
+    fn decide_on(&self, view: &View<DB>, request: Request<'_>, now: Instant) -> Decision {
+        match select(view, request, now, &view.costs(now), &mut fastrand_u64) {
             Selection::Replica(candidate) => Decision::Try(candidate, Reason::Eligible),
-            Selection::None(rejections) => match next_step(snapshot, request, &rejections, now) {
+            Selection::None(rejections) => match next_step(view, request, &rejections, now) {
                 Step::Freshest(candidate) => Decision::Try(candidate, Reason::Freshest),
                 Step::Primary(reason) => Decision::Primary(reason),
                 Step::Refuse => Decision::Refuse(rejections),

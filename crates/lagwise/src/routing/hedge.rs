@@ -123,7 +123,7 @@ where
     };
     let now = clock::now();
     let snapshot = shared.published.load();
-    let costs = shared.costs(now);
+    let costs = snapshot.costs(now);
     let mut random = || fastrand::u64(..);
     let Selection::Replica(candidate) = select(&snapshot, request, now, &costs, &mut random) else {
         return None;

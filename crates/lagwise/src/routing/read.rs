@@ -422,8 +422,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             retried: self.last_error.is_some(),
             dry: self.foreseen.as_ref().map(Foreseen::route),
         };
-        leased.node.tally.count(reason);
-        observe::routed(&route);
+        leased.node.chosen(&route);
         route
     }
 

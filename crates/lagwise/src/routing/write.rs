@@ -178,8 +178,7 @@ impl<DB: Backend> Found<DB> {
             retried: false,
             dry: None,
         };
-        self.leased.node.tally.count(reason);
-        observe::routed(&route);
+        self.leased.node.chosen(&route);
         route
     }
 }
