@@ -141,7 +141,15 @@ impl Monitor {
         self.elect(now);
         let place = self.place(node);
         self.schedule.answered(now, node, place, random);
+        let stood_at = self.head().map(|head| head.lsn);
         self.record_sample(now, node, observed);
+        if self.primary == Some(node) {
+            if self.head().map(|head| head.lsn) == stood_at {
+                self.schedule.primary_stood(now);
+            } else {
+                self.schedule.primary_moved(now);
+            }
+        }
         self.note_branches();
         // Answers may be handed in another order than they came.
         if let Some(head) = self.head() {
@@ -332,11 +340,22 @@ impl Monitor {
     /// While there is a primary, the others are asked after it.
     fn place(&self, node: NodeId) -> Place {
         let known = self.primary_lost.is_none() && self.primary.is_some();
-        if known && self.primary != Some(node) {
-            Place::AfterPrimary
-        } else {
+        if !known || self.primary == Some(node) {
             Place::First
+        } else if self.shows_all(&self.tracks[node.index()]) {
+            Place::AtRest
+        } else {
+            Place::AfterPrimary
         }
+    }
+
+    /// Whether a replica in rotation has replayed all that the primary has written, which is the same as
+    /// the last time.
+    fn shows_all(&self, track: &Track) -> bool {
+        let stands = |head: &Sample| head.first_sent < head.last_sent;
+        let head = self.head().filter(stands);
+        let caught_up = head.is_some_and(|head| track.replay() >= Some(head.lsn));
+        caught_up && track.rotation.membership().is_in_rotation()
     }
 
     fn head(&self) -> Option<Sample> {

@@ -26,7 +26,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// How often each node is asked while anybody reads. 100 ms.
+    /// How often each node is asked while anybody reads. Until the primary moves on, replicas that have
+    /// shown all there is are asked half as often, if that is within `idle_poll_interval`. 100 ms.
     pub poll_interval: Duration,
     /// How often, once nothing has read for `idle_after` and every replica is settled. 250 ms.
     pub idle_poll_interval: Duration,

@@ -144,6 +144,12 @@ impl Snapshot {
 
     /// The first timeline to end whose end may have lost a write.
     pub(crate) fn lost_on(&self, written: Written) -> Option<Timeline> {
+        // What ended before the first that this monitor has seen, ended unseen.
+        let first = self.switches.first().map(|switch| switch.ended);
+        let first = first.or(self.timeline);
+        if let Some(unseen) = written.on.filter(|on| Some(*on) < first) {
+            return Some(unseen);
+        }
         let loses = |switch: &&Switch| {
             let kept = switch.kept_as_of.is_some_and(|as_of| written.at < as_of);
             let ended = match written.on {

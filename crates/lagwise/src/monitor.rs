@@ -4,7 +4,6 @@
 //! own, and all questions are under way side by side, so that a node that hangs delays nobody else. Requests never wait for a probe: they give an
 //! order and go on, or watch what is published.
 
-mod alarm;
 mod bell;
 mod catalog;
 mod departure;

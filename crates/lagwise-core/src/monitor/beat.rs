@@ -73,6 +73,11 @@ impl Beat {
         next.max(soonest).min(then.after(self.interval))
     }
 
+    /// The last one.
+    pub(super) const fn last(&self) -> Instant {
+        self.last
+    }
+
     /// The next one.
     pub(super) const fn next(&self) -> Instant {
         self.next

@@ -3,7 +3,9 @@
 //! Four paces: the ordinary one, a slower one while nobody reads, a fast one while the cluster
 //! changes, and the fastest while a session waits for replay. At the first three all nodes are asked at
 //! the beats of the router, and the replicas a little after the primary: what it says then is what they
-//! can have replayed when they are asked. A node that does not answer is tried at growing pauses.
+//! can have replayed when they are asked. One that stands where it stood leaves them nothing to replay:
+//! they are asked at once, which spares a wake-up, and those that have shown all there is only at every
+//! other beat, to see that they are there. A node that does not answer is tried at growing pauses.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -44,6 +46,7 @@ struct Turn {
     spaced: Instant,
     /// It was to be asked again while it was being asked.
     hurried: bool,
+    place: Place,
     backoff: Backoff,
 }
 
@@ -54,6 +57,7 @@ impl Turn {
             asked: false,
             spaced: Instant::from_nanos(0),
             hurried: false,
+            place: Place::First,
             backoff,
         }
     }
@@ -75,6 +79,8 @@ impl Turn {
 pub(super) enum Place {
     First,
     AfterPrimary,
+    /// After the primary, and as long as that stands where it stood only at every other beat.
+    AtRest,
 }
 
 /// A read waits.
@@ -175,9 +181,10 @@ impl Schedule {
         place: Place,
         random: &mut impl Random,
     ) {
-        let offset = match place {
-            Place::First => Duration::ZERO,
-            Place::AfterPrimary => self.interval() / 8,
+        let (offset, rest) = match place {
+            Place::First => (Duration::ZERO, Duration::ZERO),
+            Place::AfterPrimary => (self.after_primary(), Duration::ZERO),
+            Place::AtRest => (self.after_primary(), self.rest()),
         };
         let Some(turn) = self.turns.get_mut(node.index()) else {
             return;
@@ -188,13 +195,36 @@ impl Schedule {
         }
         self.beat.draw(random);
         turn.asked = false;
+        turn.place = place;
         turn.backoff.reset();
         let soonest = turn.soonest(now, self.demand_interval);
         turn.due = if core::mem::take(&mut turn.hurried) {
             soonest
         } else {
-            self.beat.following(turn.due, offset).max(soonest)
+            let next = self.beat.following(turn.due, offset);
+            next.after(rest).max(soonest)
         };
+    }
+
+    /// The primary has said that it stands where it stood: those that would be asked a little after it
+    /// need not wait for anything.
+    pub(super) fn primary_stood(&mut self, now: Instant) {
+        let soon = now.after(self.interval() / 4);
+        for turn in &mut self.turns {
+            if turn.place != Place::First && turn.due <= soon {
+                turn.due = turn.due.min(turn.soonest(now, self.demand_interval));
+            }
+        }
+    }
+
+    /// The primary has moved on: nobody rests.
+    pub(super) fn primary_moved(&mut self, now: Instant) {
+        let due = self.beat.last().after(self.after_primary()).max(now);
+        for turn in &mut self.turns {
+            if turn.place == Place::AtRest {
+                turn.due = turn.due.min(due);
+            }
+        }
     }
 
     /// A node has not answered.
@@ -204,6 +234,7 @@ impl Schedule {
         };
         turn.asked = false;
         turn.hurried = false;
+        turn.place = Place::First;
         let pause = turn.backoff.fail(random);
         // Who comes back while the cluster changes may be the one that everybody waits for.
         let pause = if self.hastened.is_some() {
@@ -272,6 +303,23 @@ impl Schedule {
         turn.due = turn.due.min(now.after(demand.pause));
         let longest = self.demand_interval.saturating_mul(10);
         demand.pause = (demand.pause.saturating_mul(5) / 4).min(longest);
+    }
+
+    /// How long after the primary the others are asked.
+    fn after_primary(&self) -> Duration {
+        self.interval() / 8
+    }
+
+    /// For how long those may rest that have shown all there is: for an interval, but no node is seen
+    /// less often than while nobody reads, and while the cluster changes nobody rests.
+    fn rest(&self) -> Duration {
+        let interval = self.interval();
+        let seen = interval.saturating_mul(2) <= self.idle_poll_interval;
+        if seen && self.hastened.is_none() {
+            interval
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// How often each node is asked at present. The longer a change takes, the less a moment more of it

@@ -1,5 +1,7 @@
 //! The monitor's laws, one test each.
 
+mod pace;
+
 use core::time::Duration;
 use std::vec::Vec;
 
@@ -686,7 +688,9 @@ fn without_reads_the_monitor_slows_down_and_a_read_wakes_it() {
     let mut bench = Bench::settled();
     let last_read = bench.now();
     let busy = bench.answer_all(1000);
-    assert!(busy.iter().all(|many| *many >= 10), "{busy:?}");
+    assert!(busy[0] >= 10, "{busy:?}");
+    let resting = busy[1..].iter().all(|many| (5..=6).contains(many));
+    assert!(resting, "there is nothing new to show: {busy:?}");
     let idle_since = last_read.after(millis(10_001));
     bench.monitor.handle_activity(idle_since, last_read);
     assert!(bench.monitor.is_idle());
@@ -929,39 +933,4 @@ fn nodes_that_nobody_knows_are_passed_over() {
         bench.view(DB_2).membership,
         Membership::InRotation { .. }
     ));
-}
-
-#[test]
-fn the_replicas_are_asked_together_and_a_little_after_the_primary() {
-    let mut bench = Bench::settled();
-    let mut seed = 7_u64;
-    let mut random = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        seed
-    };
-    let mut asked: Vec<(u64, NodeId)> = Vec::new();
-    for _ in 0..2000 {
-        bench.pass(1);
-        for node in bench.asked() {
-            asked.push((bench.millis, node));
-            let standing = match node {
-                DB_1 => claims(10_000, 1),
-                _ => replays(10_000),
-            };
-            let observed = bench.observation(node, standing);
-            bench
-                .monitor
-                .handle_observation(bench.now(), node, observed, &mut random);
-            bench.asked[node.index()] = false;
-        }
-    }
-    let first = asked.iter().position(|(_, node)| *node == DB_1).unwrap();
-    for turn in asked[first..].chunks_exact(3) {
-        let (first, primary) = turn[0];
-        assert_eq!(primary, DB_1, "{turn:?}");
-        let others = turn[1..]
-            .iter()
-            .all(|(at, _)| (12..=14).contains(&(at - first)));
-        assert!(others, "{turn:?}");
-    }
 }

@@ -134,6 +134,23 @@ fn a_write_may_be_lost_unless_it_was_proved_to_be_kept_or_made_after_the_promoti
 }
 
 #[test]
+fn a_write_on_a_timeline_that_ended_unseen_may_be_lost() {
+    let on = |timeline| Written {
+        at: at(2_000),
+        on: Some(Timeline::new(timeline)),
+    };
+    let never_saw_another = snapshot(3, &[]);
+    for (timeline, lost) in [(2, true), (3, false), (4, false)] {
+        assert_eq!(never_saw_another.may_have_lost(on(timeline)), lost);
+    }
+    let saw_the_last = snapshot(3, &[switch(2, Some(3_000))]);
+    for (timeline, lost) in [(1, true), (2, false), (3, false)] {
+        assert_eq!(saw_the_last.may_have_lost(on(timeline)), lost);
+    }
+    assert_eq!(saw_the_last.lost_on(on(1)), Some(Timeline::new(1)));
+}
+
+#[test]
 fn of_two_positions_the_one_on_the_later_timeline_counts_and_then_the_farther_one() {
     let foreign = Position {
         system: SystemId::new(2),

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use lagwise_core::{Instant, Monitor, NodeFault, NodeId, Observation, ProbeFailure};
 use tokio::sync::mpsc;
 
-use super::alarm::Alarm;
 use super::departure::Departure;
 use super::prober::{Outcome, Prober};
 use super::questions::Questions;
@@ -41,7 +40,6 @@ pub(crate) struct Driver<DB: Backend> {
 
 impl<DB: Backend> Driver<DB> {
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<DB>>) {
-        let mut alarm = Alarm::new();
         let mut come = Vec::new();
         loop {
             let now = clock::now();
@@ -52,7 +50,7 @@ impl<DB: Backend> Driver<DB> {
                 // Answers first: one that is there has come in time.
                 biased;
                 () = self.questions.answers(&mut come) => self.take_in(&mut come),
-                () = alarm.after(timeout.min(LONGEST_SLEEP)) => self.pass_time(),
+                () = tokio::time::sleep(timeout.min(LONGEST_SLEEP)) => self.pass_time(),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     // Nobody holds the router any longer.

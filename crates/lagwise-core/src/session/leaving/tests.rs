@@ -472,6 +472,22 @@ fn a_write_elsewhere_that_was_never_captured_may_be_lost_in_a_promotion_after_it
 }
 
 #[test]
+fn a_write_elsewhere_may_be_lost_in_a_promotion_before_a_primary_was_first_seen_here() {
+    let (mut world, process) = settled();
+    let session = wrote(process, &mut world, None);
+    let mut here = process.snapshot(&world);
+    let times = (process.at(world.millis), process.wall(&world));
+    let claim = session.claim(&here, times, WINDOW).unwrap();
+    let mut blind = here.clone();
+    (blind.timeline, blind.head) = (None, None);
+    let mut next = taken_up(&claim, &blind, &world, process);
+    assert!(!next.may_have_lost_writes(&blind));
+    here.timeline = Some(Timeline::new(2));
+    next.settle_position(&here);
+    assert!(next.may_have_lost_writes(&here));
+}
+
+#[test]
 fn what_is_left_of_a_position_that_the_primary_never_reached_is_needed_as_of_when_it_came() {
     let (world, process) = settled();
     let snapshot = process.snapshot(&world);
