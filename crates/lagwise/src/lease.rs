@@ -7,8 +7,7 @@
 //!
 //! A connection that is given back is kept at hand ([`warm`](crate::warm)) only if all that was sent on it
 //! was answered, nothing on it has failed, and nobody may have set something on it that the next one
-//! would find. Leases have their turns in the order in which they were asked for: there are as many
-//! places as the pool has connections, and who is given a place finds a connection here or there.
+//! would find. Whose [turn](crate::turn) has come finds a connection here or there.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -19,13 +18,13 @@ use std::time::Duration;
 use lagwise_core::{Instant, Role};
 use sqlx::Connection as _;
 use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::clock;
-use crate::load::{InFlight, Load};
+use crate::load::InFlight;
 use crate::node::{Node, Used};
 use crate::tenure::Tenure;
+use crate::turn::{Loan, Turn};
 use crate::warm::Kept;
 
 /// A connection of a node, on loan.
@@ -34,13 +33,6 @@ pub(crate) struct Lease<DB: Backend> {
     // In this order: the connection is back before its place is free for the next.
     held: Held<DB>,
     loan: Loan,
-}
-
-/// What ends with the use of a connection, whoever holds it.
-#[derive(Debug)]
-pub(crate) struct Loan {
-    _in_flight: InFlight,
-    _place: OwnedSemaphorePermit,
 }
 
 /// A connection that is given back when this is dropped.
@@ -55,14 +47,11 @@ struct Held<DB: Backend> {
     used: Used,
 }
 
-/// What was borrowed.
-struct Borrowed<DB: Backend> {
-    place: OwnedSemaphorePermit,
+/// What was found for a place.
+struct Found<DB: Backend> {
     kept: Kept<PoolConnection<DB>>,
-    /// Where it was borrowed before, so that it is known where it leads.
+    /// Whether it was borrowed before, so that it is known where it leads. If not, it was opened for this.
     known: bool,
-    /// Whether it was opened for this lease.
-    opened: bool,
 }
 
 impl<DB: Backend> Lease<DB> {
@@ -71,8 +60,21 @@ impl<DB: Backend> Lease<DB> {
     pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant, there_at: Instant) -> Option<Self> {
         let place = Arc::clone(&node.places).try_acquire_owned().ok()?;
         let kept = node.fresh(now, there_at)?;
-        let in_flight = InFlight::enter(&node.load);
-        Some(Self::new(node, now, (place, in_flight), (kept, true)))
+        let loan = Loan::new(InFlight::enter(&node.load), place);
+        Some(Self::new(node, now, loan, (kept, true)))
+    }
+
+    /// The same in a turn that has come. Where there is none, the turn is left as it is.
+    pub(crate) fn at_hand_in_turn(
+        turn: &mut Turn<DB>,
+        now: Instant,
+        there_at: Instant,
+    ) -> Option<Self> {
+        let node = Arc::clone(turn.node());
+        let kept = turn.has_come().then(|| node.fresh(now, there_at))??;
+        let loan = turn.take()?;
+        node.load.observe(now, now.since(turn.asked_at()));
+        Some(Self::new(&node, now, loan, (kept, true)))
     }
 
     /// Borrows a connection. Waits for its turn and for the pool at most as long as the pool's own
@@ -82,34 +84,39 @@ impl<DB: Backend> Lease<DB> {
         if let Some(lease) = Self::at_hand(node, asked, asked) {
             return Ok(lease);
         }
-        // Boxed: the pool's future is large, and callers hold several of ours in theirs.
-        Box::pin(Self::in_turn(node, asked)).await
+        Self::in_turn(Turn::ask(node, asked)).await
     }
 
-    async fn in_turn(node: &Arc<Node<DB>>, asked: Instant) -> Result<Self, sqlx::Error> {
-        let in_flight = InFlight::enter(&node.load);
-        let unanswered = Unanswered {
-            load: Some(&node.load),
-            asked,
-        };
+    /// The same in a turn that was asked for.
+    pub(crate) async fn in_turn(turn: Turn<DB>) -> Result<Self, sqlx::Error> {
+        // Boxed: the pool's future is large, and callers hold several of ours in theirs.
+        Box::pin(Self::take_turn(turn)).await
+    }
+    async fn take_turn(mut turn: Turn<DB>) -> Result<Self, sqlx::Error> {
+        let node = Arc::clone(turn.node());
         let limit = node.pool.options().get_acquire_timeout();
-        let outcome = tokio::time::timeout(limit, borrow(node)).await;
-        let outcome = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        unanswered.answered();
-        let now = clock::now();
+        let borrows = async {
+            turn.comes().await?;
+            match take(&node).await {
+                Some(kept) => Ok(Found::again(kept)),
+                None => wait_for_pool(&node).await,
+            }
+        };
+        let found = tokio::time::timeout(limit, borrows).await;
+        let found = found.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let (loan, now) = (turn.take(), clock::now());
         // What it takes to open a connection says nothing of how fast the node answers.
-        if !outcome.as_ref().is_ok_and(|borrowed| borrowed.opened) {
-            node.load.observe(now, now.since(asked));
+        if found.as_ref().map_or(true, |found| found.known) {
+            node.load.observe(now, now.since(turn.asked_at()));
         }
-        let borrowed = outcome?;
-        let loan = (borrowed.place, in_flight);
-        Ok(Self::new(node, now, loan, (borrowed.kept, borrowed.known)))
+        let (found, loan) = (found?, loan.ok_or(sqlx::Error::PoolTimedOut)?);
+        Ok(Self::new(&node, now, loan, (found.kept, found.known)))
     }
 
     fn new(
         node: &Arc<Node<DB>>,
         now: Instant,
-        (place, in_flight): (OwnedSemaphorePermit, InFlight),
+        loan: Loan,
         (kept, known): (Kept<PoolConnection<DB>>, bool),
     ) -> Self {
         node.load.grant(now);
@@ -121,11 +128,13 @@ impl<DB: Backend> Lease<DB> {
                 vouched: known,
                 used: Used::ByHolder,
             },
-            loan: Loan {
-                _in_flight: in_flight,
-                _place: place,
-            },
+            loan,
         }
+    }
+
+    /// Where it leads.
+    pub(crate) const fn node(&self) -> &Arc<Node<DB>> {
+        &self.held.node
     }
 
     /// Since when this is known to be one and the same connection.
@@ -171,27 +180,15 @@ impl<DB: Backend> Lease<DB> {
     }
 }
 
-/// Borrows a connection from those at hand, or from the pool.
-async fn borrow<DB: Backend>(node: &Node<DB>) -> Result<Borrowed<DB>, sqlx::Error> {
-    let place = Arc::clone(&node.places).acquire_owned().await;
-    let place = place.map_err(|_closed| sqlx::Error::PoolClosed)?;
-    let (kept, known, opened) = match take(node).await {
-        Some(kept) => (kept, true, false),
-        None => wait_for_pool(node).await?,
-    };
-    Ok(Borrowed {
-        place,
-        kept,
-        known,
-        opened,
-    })
+impl<DB: Backend> Found<DB> {
+    /// One that was at hand.
+    const fn again(kept: Kept<PoolConnection<DB>>) -> Self {
+        Self { kept, known: true }
+    }
 }
 
-/// A connection of the pool, or one that comes to hand meanwhile. Whether it is known where it leads, and
-/// whether it was opened for this.
-async fn wait_for_pool<DB: Backend>(
-    node: &Node<DB>,
-) -> Result<(Kept<PoolConnection<DB>>, bool, bool), sqlx::Error> {
+/// A connection of the pool, or one that comes to hand meanwhile.
+async fn wait_for_pool<DB: Backend>(node: &Node<DB>) -> Result<Found<DB>, sqlx::Error> {
     let mut from_pool = pin!(take_from_pool(node));
     // Who has a place is soon served by the pool, unless others hold its connections who have none. What
     // is being opened meanwhile is waited for.
@@ -206,7 +203,7 @@ async fn wait_for_pool<DB: Backend>(
     // Said before the last look: from now on, nothing is kept from this one.
     let _waiting = node.warm.wait();
     match take(node).await {
-        Some(kept) => Ok((kept, true, false)),
+        Some(kept) => Ok(Found::again(kept)),
         None => from_pool.await,
     }
 }
@@ -221,9 +218,7 @@ async fn take<DB: Backend>(node: &Node<DB>) -> Option<Kept<PoolConnection<DB>>> 
     None
 }
 
-async fn take_from_pool<DB: Backend>(
-    node: &Node<DB>,
-) -> Result<(Kept<PoolConnection<DB>>, bool, bool), sqlx::Error> {
+async fn take_from_pool<DB: Backend>(node: &Node<DB>) -> Result<Found<DB>, sqlx::Error> {
     let acquire = AGE.scope(Cell::new(None), async {
         let connection = node.pool.acquire().await?;
         let age = AGE.try_with(Cell::get).ok().flatten();
@@ -238,7 +233,10 @@ async fn take_from_pool<DB: Backend>(
         connected_by: age.map_or(now, |age| now.before(age)),
         heard: now,
     };
-    Ok((kept, age.is_some(), age.is_none()))
+    Ok(Found {
+        kept,
+        known: age.is_some(),
+    })
 }
 
 impl<DB: Backend> Held<DB> {
@@ -275,28 +273,6 @@ impl<DB: Backend> DerefMut for Lease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         let kept = self.held.kept.as_mut();
         &mut kept.expect("a lease has its connection").connection
-    }
-}
-
-/// A connection that was asked for and is not there. Whoever gives it up has learned how slow the node
-/// is at least; else one that hangs would look like the fastest of all.
-struct Unanswered<'a> {
-    load: Option<&'a Load>,
-    asked: Instant,
-}
-
-impl Unanswered<'_> {
-    fn answered(mut self) {
-        self.load = None;
-    }
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        if let Some(load) = self.load {
-            let now = clock::now();
-            load.outlasted(now, now.since(self.asked));
-        }
     }
 }
 

@@ -114,6 +114,7 @@ mod token;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod transaction;
+mod turn;
 mod view;
 mod warm;
 

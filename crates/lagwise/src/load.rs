@@ -211,6 +211,11 @@ impl InFlight {
         load.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(load))
     }
+
+    /// Where it is.
+    pub(crate) fn load(&self) -> &Load {
+        &self.0
+    }
 }
 
 impl Drop for InFlight {

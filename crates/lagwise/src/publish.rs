@@ -5,9 +5,11 @@
 //! waits for. Whoever only wants to know when something has ended is not woken for all else: that is every
 //! statement under way. What is published, and what ends by it, is not this module's business.
 
+use std::future::{Future as _, poll_fn};
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::sync::{Notify, Pointer, Version, Versions};
 
@@ -68,15 +70,19 @@ impl<T> Published<T> {
 
     /// Waits until what is published is as `look` wants it, where it gets so only when something ends.
     pub(crate) async fn until_end(&self, mut look: impl FnMut(&T) -> bool) {
-        loop {
-            let mut ended = pin!(self.ended.notified());
-            // Registered before looking, so that no end is missed between the two.
-            ended.as_mut().enable();
-            if look(&self.peek()) {
-                return;
+        let mut ended = pin!(self.ended.notified());
+        poll_fn(|context| {
+            loop {
+                // Registered before looking, so that no end is missed between the two.
+                let told = ended.as_mut().poll(context).is_ready();
+                match (look(&self.peek()), told) {
+                    (true, _) => return Poll::Ready(()),
+                    (false, true) => ended.set(self.ended.notified()),
+                    (false, false) => return Poll::Pending,
+                }
             }
-            ended.await;
-        }
+        })
+        .await;
     }
 
     /// A watcher of what is published from now on.

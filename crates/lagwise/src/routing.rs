@@ -27,7 +27,7 @@ pub(crate) use self::deadline::{passed, timed_out};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{
-    Failed, Ran, Run, end_of, fallen_silent, is_silence, run_read, run_statement,
+    Failed, Ran, Run, end_of, fallen_silent, is_silence, run_later, run_read, settle, until_end,
 };
 pub(crate) use self::write::{begin, begin_unseen, deposed, is_deposed, write, write_because};
 use crate::backend::Backend;
@@ -60,7 +60,7 @@ impl<'a, DB: Backend> Caller<'a, DB> {
     }
 
     /// When a read that began then fails for having taken too long.
-    fn deadline(&self, options: &ReadOptions, began: Instant) -> Instant {
+    pub(crate) fn deadline(&self, options: &ReadOptions, began: Instant) -> Instant {
         let limit = options.deadline.or(self.rules.reads.deadline);
         let limit = limit.or(self.shared.read_deadline);
         let deadline = limit.map_or(Instant::NEVER, |limit| began.after(limit));

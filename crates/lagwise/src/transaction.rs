@@ -16,12 +16,13 @@ use crate::backend::{Backend, Fault, is_certain};
 use crate::clock;
 use crate::connection::ReadGuards;
 use crate::error::Error;
-use crate::lease::{Lease, Loan};
+use crate::lease::Lease;
 use crate::route::Route;
 use crate::routing::{deposed, fallen_silent};
 use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::tenure::Tenure;
+use crate::turn::Loan;
 
 /// A transaction, which rolls back when it is dropped.
 ///

@@ -117,6 +117,54 @@ async fn who_takes_connections_from_the_pool_gets_its_turn_among_statements_with
     Ok(())
 }
 
+/// When a read was run, by the clock of the server.
+async fn run_at(db: PgSession, by_handle: bool) -> Outcome<i64> {
+    let sql = "select (extract(epoch from clock_timestamp()) * 1e6)::int8";
+    let asked = sqlx::query_scalar(sql);
+    if by_handle {
+        return Ok(asked.fetch_one(&mut *db.read().await?).await?);
+    }
+    Ok(asked.fetch_one(&db).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_have_their_turns_in_the_order_in_which_they_came() -> Outcome {
+    let (_cluster, router) = with_few(1).await?;
+    let spread = Duration::from_millis(4);
+    // When the first of them gets its turn, some have waited for longer than others are looked after.
+    for held_for in 0..12 {
+        let order = order_of_turns(&router, spread, spread * held_for / 4).await?;
+        assert_eq!(order, [0, 1, 2, 3, 4, 5], "held for {held_for}");
+    }
+    Ok(())
+}
+
+/// In which order reads that came one after the other were run, once the only connection was given back.
+async fn order_of_turns(
+    router: &PgRouter,
+    spread: Duration,
+    held_for: Duration,
+) -> Outcome<Vec<usize>> {
+    let held = router.session().read().await?;
+    let mut reads = JoinSet::new();
+    for number in 0..6_usize {
+        let mut read = Box::pin(run_at(router.session(), number % 2 == 0));
+        // It is in the queue once it has been looked at.
+        let waits = tokio::time::timeout(Duration::ZERO, &mut read).await;
+        assert!(waits.is_err(), "the only connection is in use");
+        reads.spawn(async move { read.await.map(|at| (at, number)) });
+        tokio::time::sleep(spread / 4).await;
+    }
+    tokio::time::sleep(held_for).await;
+    drop(held);
+    let mut order = Vec::new();
+    while let Some(read) = reads.join_next().await {
+        order.push(read??);
+    }
+    order.sort_unstable();
+    Ok(order.into_iter().map(|(_, number)| number).collect())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_go_on_while_somebody_else_holds_all_connections_but_one() -> Outcome {
     let (_cluster, router) = with_few(3).await?;

@@ -12,8 +12,10 @@ use lagwise_core::Reason;
 use super::Statement;
 use super::way::{Origin, Way};
 use crate::backend::Backend;
+use crate::clock;
 use crate::error::Error;
 use crate::observe;
+use crate::options::ReadOptions;
 use crate::routing::{self, Ran};
 
 /// Runs `work` with the statement where it belongs, and hands over what `finish` makes of its answer.
@@ -35,12 +37,13 @@ where
         + Sync
         + 'e,
 {
-    let (statement, way) = match statement.and_then(|statement| {
-        let way = origin.way(statement.sql.as_str())?;
-        Ok((statement, way))
-    }) {
-        Ok(made) => made,
+    let statement = match statement {
+        Ok(statement) => statement,
         Err(error) => return Box::pin(std::future::ready(Err(error))),
+    };
+    let way = match origin.way(statement.sql.as_str()) {
+        Ok(way) => way,
+        Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
     };
     match way {
         Way::Primary(reason) => Box::pin(async move {
@@ -48,10 +51,26 @@ where
             finish(answer?)
         }),
         Way::Read => Box::pin(async move {
-            let ran = routing::run_statement(origin.caller(), |connection| {
+            let (caller, began) = (origin.caller(), clock::now());
+            let mut found = caller.read_at_once(&ReadOptions::new(), began);
+            let mut outcome = None;
+            if let Ok(connection) = &mut found {
+                connection.for_statement();
+                let run = connection.run();
+                let deadline = caller.deadline(&ReadOptions::new(), began);
+                let answers = work(connection, statement.clone());
+                let answer = routing::until_end(caller.shared, run, deadline, answers);
+                outcome = Some(answer.await);
+            }
+            let not_yet = match routing::settle(found, outcome) {
+                Ok(answer) => return finish(answer),
+                Err(not_yet) => not_yet,
+            };
+            let later = routing::run_later(caller, began, not_yet, |connection| {
                 work(connection, statement.clone())
             });
-            match ran.await? {
+            // What is rare has a future of its own: this one is small.
+            match Box::pin(later).await? {
                 Ran::Done(answer) => finish(answer),
                 Ran::Refused(node) => {
                     let refused = Box::pin(after_refusal(&origin, statement, &node, work));

@@ -3,12 +3,17 @@
 //! That is nearly every request of a busy service, and it should cost what the statement costs. So the
 //! same questions are asked as by those who search (`read`, `write`), of
 //! one view and at one moment, and nothing is awaited, allocated or locked for longer than a few
-//! instructions. Whatever does not go smoothly is no business of this module: it says nothing, and the
-//! search begins at its beginning.
+//! instructions. Where there are more callers than connections, a read waits here for its turn, for a
+//! moment, and asks the same questions again. Whatever does not go smoothly is no business of this
+//! module: it says nothing, and the search begins at its beginning.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lagwise_core::{Instant, Reason, Request, Role, Selection, select};
+use lagwise_core::{
+    Instant, NodeId, NodeView, Reached, Reason, Request, Requirement, Role, Selection, Sight,
+    recheck, select,
+};
 
 use super::Caller;
 use super::confirm::{Confirmed, Shows};
@@ -17,11 +22,14 @@ use crate::backend::Backend;
 use crate::clock;
 use crate::connection::{ReadConnection, WriteConnection};
 use crate::lease::Lease;
+use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
+use crate::turn::Turn;
+use crate::view::View;
 
 /// What a read asks for that has not failed anywhere.
 pub(super) struct Asked<'a, DB: Backend> {
@@ -30,14 +38,20 @@ pub(super) struct Asked<'a, DB: Backend> {
     pub(super) options: &'a ReadOptions,
 }
 
+/// Why a read cannot be done at once.
+pub(crate) enum NotNow<DB: Backend> {
+    /// All connections of this replica are in use.
+    Full(Arc<Node<DB>>),
+    /// A way has to be searched for.
+    Search,
+}
+
 impl<DB: Backend> Asked<'_, DB> {
     /// A connection to a replica that is eligible at this moment.
-    pub(super) fn read(&self, now: Instant) -> Option<ReadConnection<DB>> {
+    pub(super) fn read(&self, now: Instant) -> Result<ReadConnection<DB>, NotNow<DB>> {
         let view = self.shared.published.peek();
-        let floor = self.session.map(|session| session.floor_under(&view));
-        let requirement = self.options.requirement(floor.unwrap_or_default());
         let request = Request {
-            requirement,
+            requirement: self.requirement(&view),
             fallback: self.shared.fallback,
             wait_until: now,
             failed: &[],
@@ -45,55 +59,124 @@ impl<DB: Backend> Asked<'_, DB> {
         let costs = view.costs(now);
         let chosen = select(&view, request, now, &costs, &mut || fastrand::u64(..));
         let Selection::Replica(candidate) = chosen else {
-            return None;
+            return Err(NotNow::Search);
         };
-        let node = view.roster.get(candidate.node)?;
-        let seen = view
-            .node(candidate.node)
-            .filter(|seen| !seen.spec.balanced)?;
-        // One that has lived through the observation of its node shows what was observed: see `confirm`.
-        let lease = Lease::at_hand(node, now, seen.observed_at?)?;
+        let (node, seen) = fixed(&view, candidate.node).ok_or(NotNow::Search)?;
         // At this very moment and in this very view it was found to have what is needed.
-        let reached = seen.reached()?;
+        let opened = seen
+            .reached()
+            .zip(seen.observed_at)
+            .and_then(|(reached, at)| {
+                let lease = Lease::at_hand(node, now, at)?;
+                self.open(lease, seen.sight(), reached, now)
+            });
+        opened.ok_or_else(|| {
+            if node.places.available_permits() == 0 {
+                NotNow::Full(Arc::clone(node))
+            } else {
+                NotNow::Search
+            }
+        })
+    }
+
+    /// A connection to the replica whose turn has come, if it still is eligible. If not, nothing has
+    /// become of the turn.
+    fn read_in_turn(&self, turn: &mut Turn<DB>, now: Instant) -> Option<ReadConnection<DB>> {
+        let view = self.shared.published.peek();
+        let (node, seen) = fixed(&view, turn.node().id)?;
+        // Another node may have been given its id.
+        if !Arc::ptr_eq(node, turn.node()) || !seen.membership.is_in_rotation() {
+            return None;
+        }
+        let reached = recheck(&view, node.id, &self.requirement(&view), now).ok()?;
+        let lease = Lease::at_hand_in_turn(turn, now, seen.observed_at?)?;
+        self.open(lease, seen.sight(), reached, now)
+    }
+
+    fn requirement(&self, view: &View<DB>) -> Requirement {
+        let floor = self.session.map(|session| session.floor_under(view));
+        self.options.requirement(floor.unwrap_or_default())
+    }
+
+    /// Opens the read. One that has lived through the observation of its node shows what was observed:
+    /// see `confirm`.
+    fn open(
+        &self,
+        lease: Lease<DB>,
+        sight: Sight,
+        reached: Reached,
+        now: Instant,
+    ) -> Option<ReadConnection<DB>> {
         let confirmed = Confirmed {
-            sight: seen.sight(),
+            sight,
             shows: Shows::Observed(reached),
         };
         let read = match self.session {
             Some(session) => Some(session.open_read(confirmed)?),
             None => None,
         };
+        let node = lease.node();
         let route = Route::at_once(node.name(), Role::Replica, Reason::Eligible);
         let route = route.with_staleness(now.since(reached.as_of));
         node.chosen(&route);
-        Some(ReadConnection::on_replica(
-            lease,
-            route,
-            confirmed.sight,
-            read,
-        ))
+        Some(ReadConnection::on_replica(lease, route, sight, read))
     }
+}
+
+/// A node that is one server, and what is known of it.
+fn fixed<DB: Backend>(view: &View<DB>, id: NodeId) -> Option<(&Arc<Node<DB>>, &NodeView)> {
+    let seen = view.node(id).filter(|seen| !seen.spec.balanced)?;
+    Some((view.roster.get(id)?, seen))
 }
 
 impl<DB: Backend> Caller<'_, DB> {
     /// A connection to a replica that is eligible now; none where a read may be asked of two.
-    pub(super) fn read_at_once(
+    pub(crate) fn read_at_once(
         &self,
         options: &ReadOptions,
         now: Instant,
-    ) -> Option<ReadConnection<DB>> {
+    ) -> Result<ReadConnection<DB>, NotNow<DB>> {
         let shared = self.shared;
         let is_plain = !shared.dry && shared.hedges.is_none();
         if !is_plain || !self.may_go_at_once() || self.is_late(now) {
-            return None;
+            return Err(NotNow::Search);
         }
         shared.orders.note_read(now);
-        let asked = Asked {
-            shared,
-            session: self.session,
-            options: &options.over(&self.rules.reads),
+        self.asked(&options.over(&self.rules.reads)).read(now)
+    }
+
+    /// Where a replica has no connection free, waits for a turn there, for a moment.
+    ///
+    /// # Errors
+    /// The way has to be searched for, with what is left of the turn.
+    pub(super) async fn read_in_turn(
+        &self,
+        options: &ReadOptions,
+        not_now: NotNow<DB>,
+        began: Instant,
+    ) -> Result<ReadConnection<DB>, Option<Turn<DB>>> {
+        let NotNow::Full(node) = not_now else {
+            return Err(None);
         };
-        asked.read(now)
+        let mut turn = Turn::ask(&node, began);
+        let until = self.deadline(options, began).min(began.after(MOMENT));
+        let comes = tokio::time::timeout(clock::until(until), turn.comes());
+        let has_come = comes.await.is_ok_and(|outcome| outcome.is_ok());
+        let now = clock::now();
+        if !has_come || !self.may_go_at_once() || self.is_late(now) {
+            return Err(Some(turn));
+        }
+        let options = options.over(&self.rules.reads);
+        let read = self.asked(&options).read_in_turn(&mut turn, now);
+        read.ok_or(Some(turn))
+    }
+
+    fn asked<'a>(&'a self, options: &'a ReadOptions) -> Asked<'a, DB> {
+        Asked {
+            shared: self.shared,
+            session: self.session,
+            options,
+        }
     }
 
     /// A connection to the node that accepts writes.
@@ -130,3 +213,6 @@ impl<DB: Backend> Caller<'_, DB> {
         self.begun.admit().is_ok() && !observe::traces_routes()
     }
 }
+
+/// For how long nobody looks whether a read that waits for its turn should go elsewhere.
+const MOMENT: Duration = Duration::from_millis(10);

@@ -107,9 +107,16 @@ impl<DB: Backend> Search<'_, DB> {
         sight: Sight,
     ) -> Result<Lease<DB>, sqlx::Error> {
         let (shared, deadline) = (self.shared(), self.deadline());
+        let turn = self.turn_at(node);
+        let borrows = async {
+            match turn {
+                Some(turn) => Lease::in_turn(turn).await,
+                None => node.lease().await,
+            }
+        };
         tokio::select! {
             biased;
-            lease = node.lease() => lease,
+            lease = borrows => lease,
             () = end_of(shared, Run::Replica(sight)) => Err(fallen_silent()),
             () = self.out_of_patience(node) => {
                 // Where opening takes longer than reads wait, none of them would see the end of it: the next

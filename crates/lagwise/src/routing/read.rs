@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::hedge::{Hedged, Hedges};
 use crate::lease::Leased;
 use crate::monitor::Command;
+use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::publish::Watcher;
@@ -31,16 +32,25 @@ use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction};
+use crate::turn::Turn;
 
 /// A connection for a read.
 pub(crate) async fn read<DB: Backend>(
     caller: Caller<'_, DB>,
     options: ReadOptions,
 ) -> Result<ReadConnection<DB>, Error> {
-    match caller.read_at_once(&options, clock::now()) {
-        Some(connection) => Ok(connection),
-        None => Box::pin(search(caller, options)).await,
-    }
+    let began = clock::now();
+    let found = match caller.read_at_once(&options, began) {
+        Ok(connection) => return Ok(connection),
+        // Boxed: most reads do not wait, and all would carry a place for it.
+        Err(not_now) => Box::pin(caller.read_in_turn(&options, not_now, began)).await,
+    };
+    let turn = match found {
+        Ok(connection) => return Ok(connection),
+        Err(turn) => turn,
+    };
+    let read = Search::begun(caller, options, began).in_turn(turn);
+    Box::pin(search(read)).await
 }
 
 #[tracing::instrument(
@@ -50,11 +60,8 @@ pub(crate) async fn read<DB: Backend>(
     skip_all,
     fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
-async fn search<DB: Backend>(
-    caller: Caller<'_, DB>,
-    options: ReadOptions,
-) -> Result<ReadConnection<DB>, Error> {
-    Search::new(caller, options).run().await
+async fn search<DB: Backend>(mut read: Search<'_, DB>) -> Result<ReadConnection<DB>, Error> {
+    read.run().await
 }
 
 /// A transaction that only reads, begun anew elsewhere if the first node fails at it.
@@ -110,6 +117,8 @@ pub(crate) struct Search<'a, DB: Backend> {
     pub(super) permit: Option<Permit>,
     /// What has failed so far failed before the read was sent: that costs it no retry.
     pub(super) unsent: bool,
+    /// What is left of the turn that it waited for before.
+    turn: Option<Turn<DB>>,
     /// Held from the first wait on.
     place: Option<Waiting<'a>>,
     waited: Duration,
@@ -148,6 +157,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             primary_until: None,
             permit: None,
             unsent: false,
+            turn: None,
             place: None,
             waited: Duration::ZERO,
             failed: Vec::new(),
@@ -161,6 +171,19 @@ impl<'a, DB: Backend> Search<'a, DB> {
     pub(crate) const fn for_statement(mut self) -> Self {
         self.is_statement = true;
         self
+    }
+
+    /// The read has waited for its turn at a replica, and keeps it.
+    pub(super) fn in_turn(mut self, turn: Option<Turn<DB>>) -> Self {
+        self.turn = turn;
+        self
+    }
+
+    /// The turn that it has at a node, if it has one there. It has no other from here on.
+    pub(super) fn turn_at(&mut self, node: &Arc<Node<DB>>) -> Option<Turn<DB>> {
+        self.turn
+            .take()
+            .filter(|turn| Arc::ptr_eq(turn.node(), node))
     }
 
     /// Finds a connection.
@@ -186,7 +209,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             session: self.session.as_ref(),
             options: &self.options,
         };
-        let mut connection = asked.read(now)?;
+        let mut connection = asked.read(now).ok()?;
         if self.is_statement {
             connection.for_statement();
         }

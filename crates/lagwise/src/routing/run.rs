@@ -10,12 +10,12 @@ use std::sync::Arc;
 use futures_core::future::BoxFuture;
 use lagwise_core::{Instant, Sight, Timeline};
 
+use super::at_once::NotNow;
 use super::deadline::{is_timed_out, passed, timed_out};
 use super::read::Search;
 use super::write::deposed;
 use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
-use crate::clock;
 use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
@@ -57,10 +57,20 @@ pub(crate) enum Ran<T> {
     Refused(Arc<str>),
 }
 
-/// [`run_read`] for a statement that may turn out to be a write. It is not tried again then: it has
-/// to be run as one.
-pub(crate) async fn run_statement<DB, T, F>(
+/// Why a statement has no answer yet.
+pub(crate) enum NotYet<DB: Backend> {
+    /// It cannot be run at once.
+    Begun(NotNow<DB>),
+    /// It was run, and failed.
+    Failed(Failed),
+}
+
+/// [`run_read`] for a statement that may turn out to be a write, and has no answer yet. It is not tried
+/// again then: it has to be run as one.
+pub(crate) async fn run_later<DB, T, F>(
     caller: Caller<'_, DB>,
+    began: Instant,
+    not_yet: NotYet<DB>,
     mut work: F,
 ) -> Result<Ran<T>, Error>
 where
@@ -68,30 +78,53 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let began = clock::now();
-    let Some(mut connection) = caller.read_at_once(&ReadOptions::new(), began) else {
-        return Box::pin(run_by_search(caller, began, None, work)).await;
+    let options = ReadOptions::new();
+    let (turn, failed) = match not_yet {
+        NotYet::Failed(failed) => (None, Some(failed)),
+        NotYet::Begun(not_now) => match caller.read_in_turn(&options, not_now, began).await {
+            Err(turn) => (turn, None),
+            Ok(mut connection) => {
+                connection.for_statement();
+                let (run, deadline) = (connection.run(), caller.deadline(&options, began));
+                let answers = work(&mut connection);
+                let outcome = until_end(caller.shared, run, deadline, answers).await;
+                match end_use(connection, outcome) {
+                    Ok(answer) => return Ok(Ran::Done(answer)),
+                    Err(failed) => (None, Some(failed)),
+                }
+            }
+        },
     };
-    connection.for_statement();
-    let run = connection.run();
-    // As `until_end`, whose future would carry all of this twice.
-    let answer = tokio::select! {
-        biased;
-        outcome = work(&mut connection) => outcome,
-        () = end_of(caller.shared, run) => Err(fallen_silent()),
-        () = passed(caller.deadline(&ReadOptions::new(), began)) => Err(timed_out()),
-    };
-    let failed = match answer {
-        Ok(answer) => {
-            connection.answered();
-            return Ok(Ran::Done(answer));
-        }
-        Err(error) => Failed::on(connection, error),
-    };
-    Box::pin(run_by_search(caller, began, Some(failed), work)).await
+    let search = Search::begun(caller, options, began).in_turn(turn);
+    Box::pin(run_by_search(search, failed, work)).await
 }
 
-/// Runs a statement that has failed once, or could not be run at once.
+/// What has come of what was found for a statement.
+pub(crate) fn settle<DB: Backend, T>(
+    found: Result<ReadConnection<DB>, NotNow<DB>>,
+    outcome: Option<Result<T, sqlx::Error>>,
+) -> Result<T, NotYet<DB>> {
+    match (found, outcome) {
+        (Ok(connection), Some(outcome)) => end_use(connection, outcome).map_err(NotYet::Failed),
+        (Ok(_), None) => Err(NotYet::Begun(NotNow::Search)),
+        (Err(not_now), _) => Err(NotYet::Begun(not_now)),
+    }
+}
+
+fn end_use<DB: Backend, T>(
+    mut connection: ReadConnection<DB>,
+    outcome: Result<T, sqlx::Error>,
+) -> Result<T, Failed> {
+    match outcome {
+        Ok(answer) => {
+            connection.answered();
+            Ok(answer)
+        }
+        Err(error) => Err(Failed::on(connection, error)),
+    }
+}
+
+/// Runs a statement on what is found for it.
 #[tracing::instrument(
     name = "lagwise.statement",
     target = "lagwise::route",
@@ -100,8 +133,7 @@ where
     fields(lagwise.node, lagwise.reason, lagwise.dry)
 )]
 async fn run_by_search<DB, T, F>(
-    caller: Caller<'_, DB>,
-    began: Instant,
+    search: Search<'_, DB>,
     mut failed: Option<Failed>,
     mut work: F,
 ) -> Result<Ran<T>, Error>
@@ -110,7 +142,6 @@ where
     F: for<'c> FnMut(&'c mut DB::Connection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send,
     T: Send,
 {
-    let search = Search::begun(caller, ReadOptions::new(), began);
     let mut search = search.for_statement();
     loop {
         match failed.take() {
@@ -125,7 +156,7 @@ where
 }
 
 /// Runs `work` until its end, that of its node or the deadline.
-pub(super) async fn until_end<DB: Backend, T>(
+pub(crate) async fn until_end<DB: Backend, T>(
     shared: &Shared<DB>,
     run: Run,
     deadline: Instant,

@@ -1,0 +1,213 @@
+//! A turn at the connections of a node.
+//!
+//! There are as many places as a pool has connections, and they are given in the order in which they
+//! were asked for. Whoever waits for one keeps its turn wherever it waits: for a moment where a read is
+//! routed at once, and for longer where a way is searched for it. Which connection goes with a place is
+//! the business of [`lease`](crate::lease).
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use lagwise_core::Instant;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+
+use crate::backend::Backend;
+use crate::clock;
+use crate::load::InFlight;
+use crate::node::Node;
+
+/// A turn that was asked for.
+pub(crate) struct Turn<DB: Backend> {
+    node: Arc<Node<DB>>,
+    asked: Asked,
+    place: Place,
+}
+
+/// What ends with the use of a connection, whoever holds it.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    _in_flight: InFlight,
+    _place: OwnedSemaphorePermit,
+}
+
+enum Place {
+    Awaited(
+        Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>,
+    ),
+    Given(OwnedSemaphorePermit),
+    Taken,
+}
+
+/// A connection that was asked for and is not there. Whoever gives it up has learned how slow the node
+/// is at least; else one that hangs would look like the fastest of all.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    /// None once it is there.
+    in_flight: Option<InFlight>,
+}
+
+impl<DB: Backend> Turn<DB> {
+    pub(crate) fn ask(node: &Arc<Node<DB>>, now: Instant) -> Self {
+        Self {
+            node: Arc::clone(node),
+            asked: Asked {
+                at: now,
+                in_flight: Some(InFlight::enter(&node.load)),
+            },
+            place: Place::Awaited(Box::pin(Arc::clone(&node.places).acquire_owned())),
+        }
+    }
+
+    pub(crate) const fn node(&self) -> &Arc<Node<DB>> {
+        &self.node
+    }
+
+    pub(crate) const fn asked_at(&self) -> Instant {
+        self.asked.at
+    }
+
+    /// Waits until it comes. A dropped call leaves it where it is.
+    ///
+    /// # Errors
+    /// There are no places any longer.
+    pub(crate) async fn comes(&mut self) -> Result<(), sqlx::Error> {
+        if let Place::Awaited(place) = &mut self.place {
+            let place = place.await.map_err(|_closed| sqlx::Error::PoolClosed)?;
+            self.place = Place::Given(place);
+        }
+        Ok(())
+    }
+
+    /// Whether it has come and was not taken.
+    pub(crate) const fn has_come(&self) -> bool {
+        matches!(self.place, Place::Given(_))
+    }
+
+    /// Takes it, if it has come. From here on nobody waits.
+    pub(crate) fn take(&mut self) -> Option<Loan> {
+        let in_flight = self.asked.in_flight.take()?;
+        match std::mem::replace(&mut self.place, Place::Taken) {
+            Place::Given(place) => Some(Loan::new(in_flight, place)),
+            Place::Awaited(_) | Place::Taken => None,
+        }
+    }
+}
+
+impl Loan {
+    pub(crate) const fn new(in_flight: InFlight, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            _in_flight: in_flight,
+            _place: place,
+        }
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Turn<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn")
+            .field("node", self.node.name())
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(in_flight) = &self.in_flight {
+            let now = clock::now();
+            in_flight.load().outlasted(now, now.since(self.at));
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+mod tests {
+    use std::time::Duration;
+
+    use lagwise_core::{NodeId, NodeSpec, Role};
+    use sqlx::Postgres;
+    use sqlx::postgres::PgPoolOptions;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::node::{Address, Keeps, Way};
+
+    /// A node with so many places that nobody can connect to.
+    fn node(places: u32) -> Arc<Node<Postgres>> {
+        let options = PgPoolOptions::new().max_connections(places);
+        let way = Way {
+            pool: options
+                .connect_lazy("postgres://nobody@localhost/x")
+                .unwrap(),
+            owned: true,
+            address: Address::new(None),
+            tenure: Arc::default(),
+            keeps: Keeps::AfterAll,
+        };
+        let spec = NodeSpec::new("r", Role::Replica);
+        Arc::new(Node::new(NodeId::new(0), spec, way))
+    }
+
+    fn ask(node: &Arc<Node<Postgres>>) -> Turn<Postgres> {
+        Turn::ask(node, clock::now())
+    }
+
+    /// Whether a turn is there without anybody else doing anything.
+    async fn is_there(turn: &mut Turn<Postgres>) -> bool {
+        let comes = timeout(Duration::ZERO, turn.comes()).await;
+        comes.is_ok_and(|comes| comes.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_turn_keeps_its_place_however_often_it_is_waited_for() {
+        let node = node(1);
+        let (mut first, mut second, mut third) = (ask(&node), ask(&node), ask(&node));
+        assert!(is_there(&mut first).await);
+        for _ in 0..3 {
+            assert!(!is_there(&mut second).await && !is_there(&mut third).await);
+        }
+        drop(first.take());
+        assert!(!is_there(&mut third).await, "it is not its turn");
+        assert!(is_there(&mut second).await);
+        drop(second);
+        assert!(
+            is_there(&mut third).await,
+            "a place that nobody takes is free"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_loan_has_its_place_until_it_ends() {
+        let node = node(1);
+        let (mut first, mut second) = (ask(&node), ask(&node));
+        assert!(is_there(&mut first).await && first.has_come());
+        let loan = first.take();
+        assert!(loan.is_some() && first.take().is_none(), "there is one");
+        drop(first);
+        assert!(!is_there(&mut second).await);
+        assert_eq!(node.load.in_flight(), 2);
+        drop(loan);
+        assert!(is_there(&mut second).await);
+        assert_eq!(node.load.in_flight(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_a_turn_has_learned_how_long_it_takes_at_least() {
+        let node = node(1);
+        let now = clock::now();
+        let unasked = node.load.cost(now);
+        let waits = Turn::ask(&node, now.before(Duration::from_secs(9)));
+        drop(waits);
+        assert!(node.load.cost(clock::now()) > 1000 * unasked);
+        let after = node.load.cost(now);
+        let mut comes = ask(&node);
+        assert!(is_there(&mut comes).await);
+        drop(comes.take());
+        drop(comes);
+        assert!(node.load.cost(now) <= after, "it came");
+    }
+}
