@@ -7,7 +7,7 @@ use std::time::Duration;
 use lagwise_core::Instant;
 use loom::thread;
 
-use crate::load::{InFlight, Load};
+use crate::load::Load;
 use crate::sync::{AtomicU32, Ordering};
 use crate::waiting::Waiting;
 use crate::{clock, end_of, in_every_order};
@@ -21,10 +21,10 @@ pub fn every_lease_that_is_counted_returns() {
         let leases = [(); 2].map(|()| {
             let load = Arc::clone(&load);
             thread::spawn(move || {
-                let lease = InFlight::enter(&load);
+                load.enter();
                 let counted = load.in_flight();
                 assert!((1..=2).contains(&counted), "{counted} with this one");
-                drop(lease);
+                load.leave();
             })
         });
         let counted = load.in_flight();

@@ -21,30 +21,22 @@ use sqlx::pool::{PoolConnection, PoolConnectionMetadata, PoolOptions};
 
 use crate::backend::Backend;
 use crate::clock;
-use crate::load::InFlight;
 use crate::node::{Node, Used};
 use crate::tenure::Tenure;
 use crate::turn::{Loan, Turn};
 use crate::warm::Kept;
 
-/// A connection of a node, on loan.
+/// A connection of a node, on loan. It is given back when this is dropped, and then its place is free for
+/// the next.
 #[derive(Debug)]
 pub(crate) struct Lease<DB: Backend> {
-    // In this order: the connection is back before its place is free for the next.
-    held: Held<DB>,
-    loan: Loan,
-}
-
-/// A connection that is given back when this is dropped.
-#[derive(Debug)]
-struct Held<DB: Backend> {
-    node: Arc<Node<DB>>,
     /// None only once it was taken out.
     kept: Option<Kept<PoolConnection<DB>>>,
     /// Whether it is known where the connection leads. If not, it is not given back: the next one to
     /// borrow it would take its age for a proof.
     vouched: bool,
     used: Used,
+    loan: Loan<DB>,
 }
 
 /// What was found for a place.
@@ -58,10 +50,9 @@ impl<DB: Backend> Lease<DB> {
     /// A connection that is at hand, was there at an instant, and needs no test: nobody is asked, and
     /// nothing waited for.
     pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant, there_at: Instant) -> Option<Self> {
-        let place = Arc::clone(&node.places).try_acquire_owned().ok()?;
+        let loan = Loan::at_once(node)?;
         let kept = node.fresh(now, there_at)?;
-        let loan = Loan::new(InFlight::enter(&node.load), place);
-        Some(Self::new(node, now, loan, (kept, true)))
+        Some(Self::new(loan, now, (kept, true)))
     }
 
     /// The same in a turn that has come. Where there is none, the turn is left as it is.
@@ -70,11 +61,13 @@ impl<DB: Backend> Lease<DB> {
         now: Instant,
         there_at: Instant,
     ) -> Option<Self> {
-        let node = Arc::clone(turn.node());
-        let kept = turn.has_come().then(|| node.fresh(now, there_at))??;
+        let kept = turn
+            .has_come()
+            .then(|| turn.node().fresh(now, there_at))??;
         let loan = turn.take()?;
-        node.load.observe(now, now.since(turn.asked_at()));
-        Some(Self::new(&node, now, loan, (kept, true)))
+        let waited = now.since(turn.asked_at());
+        loan.node().load.observe(now, waited);
+        Some(Self::new(loan, now, (kept, true)))
     }
 
     /// Borrows a connection. Waits for its turn and for the pool at most as long as the pool's own
@@ -110,73 +103,70 @@ impl<DB: Backend> Lease<DB> {
             node.load.observe(now, now.since(turn.asked_at()));
         }
         let (found, loan) = (found?, loan.ok_or(sqlx::Error::PoolTimedOut)?);
-        Ok(Self::new(&node, now, loan, (found.kept, found.known)))
+        Ok(Self::new(loan, now, (found.kept, found.known)))
     }
 
-    fn new(
-        node: &Arc<Node<DB>>,
-        now: Instant,
-        loan: Loan,
-        (kept, known): (Kept<PoolConnection<DB>>, bool),
-    ) -> Self {
-        node.load.grant(now);
+    fn new(loan: Loan<DB>, now: Instant, (kept, known): (Kept<PoolConnection<DB>>, bool)) -> Self {
+        loan.node().load.grant(now);
         Self {
-            held: Held {
-                node: Arc::clone(node),
-                kept: Some(kept),
-                // Only those that were vouched for are given back.
-                vouched: known,
-                used: Used::ByHolder,
-            },
+            kept: Some(kept),
+            // Only those that were vouched for are given back.
+            vouched: known,
+            used: Used::ByHolder,
             loan,
         }
     }
 
     /// Where it leads.
     pub(crate) const fn node(&self) -> &Arc<Node<DB>> {
-        &self.held.node
+        self.loan.node()
     }
 
     /// Since when this is known to be one and the same connection.
     pub(crate) fn connected_by(&self) -> Instant {
-        let kept = self.held.kept.as_ref();
+        let kept = self.kept.as_ref();
         kept.map_or(Instant::NEVER, |kept| kept.connected_by)
     }
 
     /// The connection was asked, and leads where it should.
     pub(crate) const fn vouch(&mut self) {
-        self.held.vouched = true;
+        self.vouched = true;
     }
 
     /// Nothing is done on it but one statement that is known to be a read.
     pub(crate) const fn for_read(&mut self) {
-        self.held.used = Used::ByRead;
+        self.used = Used::ByRead;
     }
 
     /// The server has just answered.
     pub(crate) fn answered(&mut self) {
-        if let Some(kept) = &mut self.held.kept {
-            self.held.node.heard(kept);
+        if let Some(kept) = &mut self.kept {
+            self.loan.node().heard(kept);
         }
     }
 
     /// Something on it has failed: its pool has to test it.
     pub(crate) const fn doubt(&mut self) {
-        self.held.used = Used::InVain;
+        self.used = Used::InVain;
     }
 
     /// Cuts the connection instead of giving it back: to take leave of a server that says nothing
     /// would wait for it, and hold its place in the pool.
     pub(crate) fn discard(mut self) {
-        self.held.cut();
+        self.cut();
     }
 
-    /// Gives up the loan's parts: whoever takes them keeps the place as long as the connection.
+    fn cut(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            drop(kept.connection.detach());
+        }
+    }
+
+    /// Takes the connection out. Whoever takes it keeps what is left of the lease, its place, for as long.
     #[expect(clippy::expect_used, reason = "it is taken here and by what drops it")]
-    pub(crate) fn into_parts(mut self) -> (PoolConnection<DB>, Loan, Arc<Tenure>) {
-        let kept = self.held.kept.take().expect("a lease has its connection");
-        let tenure = Arc::clone(&self.held.node.tenure);
-        (kept.connection, self.loan, tenure)
+    pub(crate) fn take_out(mut self) -> (PoolConnection<DB>, Self) {
+        let kept = self.kept.take().expect("a lease has its connection");
+        (kept.connection, self)
     }
 }
 
@@ -239,21 +229,13 @@ async fn take_from_pool<DB: Backend>(node: &Node<DB>) -> Result<Found<DB>, sqlx:
     })
 }
 
-impl<DB: Backend> Held<DB> {
-    fn cut(&mut self) {
-        if let Some(kept) = self.kept.take() {
-            drop(kept.connection.detach());
-        }
-    }
-}
-
-impl<DB: Backend> Drop for Held<DB> {
+impl<DB: Backend> Drop for Lease<DB> {
     fn drop(&mut self) {
         if !self.vouched {
             self.cut();
         }
         if let Some(kept) = self.kept.take() {
-            self.node.give_back(kept, self.used);
+            self.node().give_back(kept, self.used);
         }
     }
 }
@@ -263,7 +245,7 @@ impl<DB: Backend> Deref for Lease<DB> {
 
     #[expect(clippy::expect_used, reason = "it is taken by what ends the lease")]
     fn deref(&self) -> &DB::Connection {
-        let kept = self.held.kept.as_ref();
+        let kept = self.kept.as_ref();
         &kept.expect("a lease has its connection").connection
     }
 }
@@ -271,7 +253,7 @@ impl<DB: Backend> Deref for Lease<DB> {
 impl<DB: Backend> DerefMut for Lease<DB> {
     #[expect(clippy::expect_used, reason = "it is taken by what ends the lease")]
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        let kept = self.held.kept.as_mut();
+        let kept = self.kept.as_mut();
         &mut kept.expect("a lease has its connection").connection
     }
 }

@@ -67,6 +67,17 @@ impl Load {
         lately.map_or(0, |(conflicts, since)| u64::from(left(conflicts, since)))
     }
 
+    /// A lease is out, or waited for.
+    pub(crate) fn enter(&self) {
+        // Relaxed: a count to compare by, which nothing else is ordered against.
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less is.
+    pub(crate) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// How many leases are out.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -201,29 +212,6 @@ const fn millis(now: Instant) -> u32 {
     (now.as_nanos() / NANOS_OF_A_MILLI) as u32
 }
 
-/// One lease that is out; gives its place back when dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Load>);
-
-impl InFlight {
-    pub(crate) fn enter(load: &Arc<Load>) -> Self {
-        // Relaxed: a count to compare by, which nothing else is ordered against.
-        load.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(load))
-    }
-
-    /// Where it is.
-    pub(crate) fn load(&self) -> &Load {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A read that would be in flight here, if its router were not in dry mode.
 #[derive(Debug)]
 pub(crate) struct Imagined(Arc<Load>);
@@ -315,9 +303,9 @@ mod tests {
     fn what_would_be_in_flight_costs_as_what_is_and_is_not_counted_as_such() {
         let now = Instant::from_nanos(1 << 40);
         let load = Arc::new(Load::new(now));
-        let real = InFlight::enter(&load);
+        load.enter();
         let one = load.cost(now);
-        drop(real);
+        load.leave();
         let imagined = Imagined::enter(&load);
         assert_eq!((load.cost(now), load.in_flight()), (one, 0));
         drop(imagined);
@@ -407,11 +395,13 @@ mod tests {
     #[test]
     fn every_lease_that_is_out_makes_a_node_dearer_until_it_returns() {
         let now = Instant::from_nanos(1 << 40);
-        let load = Arc::new(Load::new(now));
+        let load = Load::new(now);
         let idle = load.cost(now);
-        let leases = [InFlight::enter(&load), InFlight::enter(&load)];
+        load.enter();
+        load.enter();
         assert_eq!(load.cost(now), 3 * idle);
-        drop(leases);
+        load.leave();
+        load.leave();
         assert_eq!(load.cost(now), idle);
         assert_eq!(load.in_flight(), 0);
     }

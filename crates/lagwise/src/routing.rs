@@ -27,7 +27,7 @@ pub(crate) use self::deadline::{passed, timed_out};
 pub(crate) use self::outlook::{Outlook, look_out};
 pub(crate) use self::read::{Search, begin_read_only, read};
 pub(crate) use self::run::{
-    Failed, Ran, Run, end_of, fallen_silent, is_silence, run_later, run_read, settle, until_end,
+    Failed, Ran, Run, end_of, fallen_silent, is_silence, run_later, run_read, settle,
 };
 pub(crate) use self::write::{begin, begin_unseen, deposed, is_deposed, write, write_because};
 use crate::backend::Backend;

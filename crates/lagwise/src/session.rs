@@ -18,7 +18,7 @@ use lagwise_core::Instant;
 use sqlx::SqlSafeStr;
 
 pub(crate) use self::shadow::ShadowRead;
-pub(crate) use self::state::{OpenRead, OpenWrite, SessionState};
+pub(crate) use self::state::{OpenRead, OpenWrite, SessionState, Settled};
 #[cfg(feature = "tower")]
 pub(crate) use self::telling::Renewal;
 

@@ -22,7 +22,6 @@ use crate::routing::{deposed, fallen_silent};
 use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::tenure::Tenure;
-use crate::turn::Loan;
 
 /// A transaction, which rolls back when it is dropped.
 ///
@@ -31,7 +30,8 @@ pub struct Transaction<DB: Backend> {
     inner: sqlx::Transaction<'static, DB>,
     route: Route,
     ending: Ending<DB>,
-    _loan: Loan,
+    /// Its place.
+    _lease: Lease<DB>,
 }
 
 /// What must happen when a transaction ends.
@@ -54,12 +54,12 @@ pub(crate) enum Ending<DB: Backend> {
 pub(crate) async fn begin_on<DB: Backend>(
     lease: Lease<DB>,
     statement: Option<SqlStr>,
-) -> Result<(sqlx::Transaction<'static, DB>, Loan), sqlx::Error> {
-    let (connection, loan, tenure) = lease.into_parts();
-    let beginning = Beginning(Some(tenure));
+) -> Result<(sqlx::Transaction<'static, DB>, Lease<DB>), sqlx::Error> {
+    let (connection, lease) = lease.take_out();
+    let beginning = Beginning(Some(Arc::clone(&lease.node().tenure)));
     let begun = sqlx::Transaction::begin(connection, statement).await;
     beginning.end();
-    Ok((begun?, loan))
+    Ok((begun?, lease))
 }
 
 /// A transaction that is about to begin.
@@ -86,12 +86,12 @@ impl<DB: Backend> Transaction<DB> {
         route: Route,
         ending: Ending<DB>,
     ) -> Result<Self, sqlx::Error> {
-        let (inner, loan) = begin_on(lease, statement).await?;
+        let (inner, lease) = begin_on(lease, statement).await?;
         Ok(Self {
             inner,
             route,
             ending,
-            _loan: loan,
+            _lease: lease,
         })
     }
 

@@ -15,22 +15,17 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use crate::backend::Backend;
 use crate::clock;
-use crate::load::InFlight;
 use crate::node::Node;
 
 /// A turn that was asked for.
 pub(crate) struct Turn<DB: Backend> {
-    node: Arc<Node<DB>>,
-    asked: Asked,
+    asked: Asked<DB>,
     place: Place,
 }
 
-/// What ends with the use of a connection, whoever holds it.
+/// A place that somebody has; it is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Loan {
-    _in_flight: InFlight,
-    _place: OwnedSemaphorePermit,
-}
+pub(crate) struct Loan<DB: Backend>(Arc<Node<DB>>);
 
 enum Place {
     Awaited(
@@ -42,27 +37,27 @@ enum Place {
 
 /// A connection that was asked for and is not there. Whoever gives it up has learned how slow the node
 /// is at least; else one that hangs would look like the fastest of all.
-#[derive(Debug)]
-struct Asked {
+struct Asked<DB: Backend> {
+    node: Arc<Node<DB>>,
     at: Instant,
-    /// None once it is there.
-    in_flight: Option<InFlight>,
+    is_over: bool,
 }
 
 impl<DB: Backend> Turn<DB> {
     pub(crate) fn ask(node: &Arc<Node<DB>>, now: Instant) -> Self {
+        node.load.enter();
         Self {
-            node: Arc::clone(node),
             asked: Asked {
+                node: Arc::clone(node),
                 at: now,
-                in_flight: Some(InFlight::enter(&node.load)),
+                is_over: false,
             },
             place: Place::Awaited(Box::pin(Arc::clone(&node.places).acquire_owned())),
         }
     }
 
     pub(crate) const fn node(&self) -> &Arc<Node<DB>> {
-        &self.node
+        &self.asked.node
     }
 
     pub(crate) const fn asked_at(&self) -> Instant {
@@ -87,38 +82,58 @@ impl<DB: Backend> Turn<DB> {
     }
 
     /// Takes it, if it has come. From here on nobody waits.
-    pub(crate) fn take(&mut self) -> Option<Loan> {
-        let in_flight = self.asked.in_flight.take()?;
+    pub(crate) fn take(&mut self) -> Option<Loan<DB>> {
+        self.asked.is_over = true;
         match std::mem::replace(&mut self.place, Place::Taken) {
-            Place::Given(place) => Some(Loan::new(in_flight, place)),
+            Place::Given(place) => {
+                place.forget();
+                Some(Loan::begin(self.node()))
+            }
             Place::Awaited(_) | Place::Taken => None,
         }
     }
 }
 
-impl Loan {
-    pub(crate) const fn new(in_flight: InFlight, place: OwnedSemaphorePermit) -> Self {
-        Self {
-            _in_flight: in_flight,
-            _place: place,
-        }
+impl<DB: Backend> Loan<DB> {
+    /// A place that is free, if there is one.
+    pub(crate) fn at_once(node: &Arc<Node<DB>>) -> Option<Self> {
+        node.places.try_acquire().ok()?.forget();
+        Some(Self::begin(node))
+    }
+
+    /// Its place was taken from those that are free.
+    fn begin(node: &Arc<Node<DB>>) -> Self {
+        node.load.enter();
+        Self(Arc::clone(node))
+    }
+
+    /// Where it is.
+    pub(crate) const fn node(&self) -> &Arc<Node<DB>> {
+        &self.0
+    }
+}
+
+impl<DB: Backend> Drop for Loan<DB> {
+    fn drop(&mut self) {
+        self.0.load.leave();
+        self.0.places.add_permits(1);
     }
 }
 
 impl<DB: Backend> fmt::Debug for Turn<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Turn")
-            .field("node", self.node.name())
-            .field("asked", &self.asked)
+            .field("node", self.node().name())
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Asked {
+impl<DB: Backend> Drop for Asked<DB> {
     fn drop(&mut self) {
-        if let Some(in_flight) = &self.in_flight {
+        self.node.load.leave();
+        if !self.is_over {
             let now = clock::now();
-            in_flight.load().outlasted(now, now.since(self.at));
+            self.node.load.outlasted(now, now.since(self.at));
         }
     }
 }

@@ -58,9 +58,12 @@ where
                 connection.for_statement();
                 let run = connection.run();
                 let deadline = caller.deadline(&ReadOptions::new(), began);
-                let answers = work(connection, statement.clone());
-                let answer = routing::until_end(caller.shared, run, deadline, answers);
-                outcome = Some(answer.await);
+                outcome = Some(tokio::select! {
+                    biased;
+                    outcome = work(connection, statement.clone()) => outcome,
+                    () = routing::end_of(caller.shared, run) => Err(routing::fallen_silent()),
+                    () = routing::passed(deadline) => Err(routing::timed_out()),
+                });
             }
             let not_yet = match routing::settle(found, outcome) {
                 Ok(answer) => return finish(answer),

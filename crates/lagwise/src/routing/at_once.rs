@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::observe;
 use crate::options::ReadOptions;
 use crate::route::Route;
-use crate::session::SessionState;
+use crate::session::{SessionState, Settled};
 use crate::shared::Shared;
 use crate::turn::Turn;
 use crate::view::View;
@@ -50,8 +50,9 @@ impl<DB: Backend> Asked<'_, DB> {
     /// A connection to a replica that is eligible at this moment.
     pub(super) fn read(&self, now: Instant) -> Result<ReadConnection<DB>, NotNow<DB>> {
         let view = self.shared.published.peek();
+        let session = self.session.map(|session| session.settled(&view));
         let request = Request {
-            requirement: self.requirement(&view),
+            requirement: self.requirement(session.as_ref()),
             fallback: self.shared.fallback,
             wait_until: now,
             failed: &[],
@@ -68,7 +69,7 @@ impl<DB: Backend> Asked<'_, DB> {
             .zip(seen.observed_at)
             .and_then(|(reached, at)| {
                 let lease = Lease::at_hand(node, now, at)?;
-                self.open(lease, seen.sight(), reached, now)
+                open(session, lease, (seen.sight(), reached), now)
             });
         opened.ok_or_else(|| {
             if node.places.available_permits() == 0 {
@@ -88,39 +89,40 @@ impl<DB: Backend> Asked<'_, DB> {
         if !Arc::ptr_eq(node, turn.node()) || !seen.membership.is_in_rotation() {
             return None;
         }
-        let reached = recheck(&view, node.id, &self.requirement(&view), now).ok()?;
+        let session = self.session.map(|session| session.settled(&view));
+        let requirement = self.requirement(session.as_ref());
+        let reached = recheck(&view, node.id, &requirement, now).ok()?;
         let lease = Lease::at_hand_in_turn(turn, now, seen.observed_at?)?;
-        self.open(lease, seen.sight(), reached, now)
+        open(session, lease, (seen.sight(), reached), now)
     }
 
-    fn requirement(&self, view: &View<DB>) -> Requirement {
-        let floor = self.session.map(|session| session.floor_under(view));
+    fn requirement(&self, session: Option<&Settled<'_>>) -> Requirement {
+        let floor = session.map(Settled::floor);
         self.options.requirement(floor.unwrap_or_default())
     }
+}
 
-    /// Opens the read. One that has lived through the observation of its node shows what was observed:
-    /// see `confirm`.
-    fn open(
-        &self,
-        lease: Lease<DB>,
-        sight: Sight,
-        reached: Reached,
-        now: Instant,
-    ) -> Option<ReadConnection<DB>> {
-        let confirmed = Confirmed {
-            sight,
-            shows: Shows::Observed(reached),
-        };
-        let read = match self.session {
-            Some(session) => Some(session.open_read(confirmed)?),
-            None => None,
-        };
-        let node = lease.node();
-        let route = Route::at_once(node.name(), Role::Replica, Reason::Eligible);
-        let route = route.with_staleness(now.since(reached.as_of));
-        node.chosen(&route);
-        Some(ReadConnection::on_replica(lease, route, sight, read))
-    }
+/// Opens a read. A connection that has lived through the observation of its node shows what was observed:
+/// see `confirm`.
+fn open<DB: Backend>(
+    session: Option<Settled<'_>>,
+    lease: Lease<DB>,
+    (sight, reached): (Sight, Reached),
+    now: Instant,
+) -> Option<ReadConnection<DB>> {
+    let confirmed = Confirmed {
+        sight,
+        shows: Shows::Observed(reached),
+    };
+    let read = match session {
+        Some(session) => Some(session.open_read(confirmed)?),
+        None => None,
+    };
+    let node = lease.node();
+    let route = Route::at_once(node.name(), Role::Replica, Reason::Eligible);
+    let route = route.with_staleness(now.since(reached.as_of));
+    node.chosen(&route);
+    Some(ReadConnection::on_replica(lease, route, sight, read))
 }
 
 /// A node that is one server, and what is known of it.

@@ -4,6 +4,7 @@
 //! read under way is given up as soon as the monitor knows that its replica has gone, and at its
 //! deadline wherever it runs.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
@@ -13,14 +14,12 @@ use lagwise_core::{Instant, Sight, Timeline};
 use super::at_once::NotNow;
 use super::deadline::{is_timed_out, passed, timed_out};
 use super::read::Search;
-use super::write::deposed;
 use super::{Caller, hedge};
 use crate::backend::{Backend, Fault};
 use crate::connection::ReadConnection;
 use crate::error::Error;
 use crate::options::ReadOptions;
 use crate::shared::Shared;
-use crate::view::View;
 
 /// Runs `work` on a node that meets the options; if that node fails, once more on another one.
 #[tracing::instrument(
@@ -156,7 +155,7 @@ where
 }
 
 /// Runs `work` until its end, that of its node or the deadline.
-pub(crate) async fn until_end<DB: Backend, T>(
+pub(super) async fn until_end<DB: Backend, T>(
     shared: &Shared<DB>,
     run: Run,
     deadline: Instant,
@@ -226,14 +225,12 @@ pub(crate) enum Run {
 
 /// Waits until the monitor knows that a replica's run has ended, or that another node was promoted
 /// after the primary: whoever still waits there for an answer may wait for ever.
-pub(crate) async fn end_of<DB: Backend>(shared: &Shared<DB>, run: Run) {
-    let sight = match run {
-        Run::Replica(sight) => sight,
-        // Boxed: most reads run on replicas, and all would carry a place for it.
-        Run::Primary(on) => return Box::pin(deposed(shared, on)).await,
-    };
-    let ended = |view: &View<DB>| !view.runs_on(sight);
-    shared.published.until_end(ended).await;
+pub(crate) fn end_of<DB: Backend>(shared: &Shared<DB>, run: Run) -> impl Future<Output = ()> + '_ {
+    // One wait for both: most reads run on replicas, and all would carry a place for another.
+    shared.published.until_end(move |view| match run {
+        Run::Replica(sight) => !view.runs_on(sight),
+        Run::Primary(on) => on.is_some() && view.timeline > on,
+    })
 }
 
 pub(crate) fn fallen_silent() -> sqlx::Error {

@@ -5,6 +5,7 @@
 //! writes as far as the monitor knows. What has been sent is never sent again here.
 
 use sqlx::SqlStr;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use lagwise_core::{Instant, NodeId, Place, Reason, Role, Snapshot, Timeline};
 use super::Caller;
 use super::authority::{Denied, confirm_primary};
 use super::deadline::passed;
-use super::run::fallen_silent;
+use super::run::{Run, end_of, fallen_silent};
 use crate::backend::{Backend, Fault};
 use crate::clock;
 use crate::connection::WriteConnection;
@@ -27,7 +28,6 @@ use crate::route::Route;
 use crate::session::SessionState;
 use crate::shared::Shared;
 use crate::transaction::{Ending, Transaction, begin_on};
-use crate::view::View;
 
 /// A connection to the primary, which the caller asked for.
 pub(crate) async fn write<DB: Backend>(
@@ -132,15 +132,17 @@ pub(crate) async fn begin_unseen<DB: Backend>(
         () = passed(until) => Err(fallen_silent()),
     };
     begun
-        .map(|(transaction, _loan)| transaction)
+        .map(|(transaction, _lease)| transaction)
         .map_err(|error| account(caller.shared, &node, error))
 }
 
 /// Waits until another node is known to have been promoted after the timeline `on`: whoever still
 /// waits for an answer of the old primary may wait for ever.
-pub(crate) async fn deposed<DB: Backend>(shared: &Shared<DB>, on: Option<Timeline>) {
-    let is_over = |view: &View<DB>| on.is_some() && view.timeline > on;
-    shared.published.until_end(is_over).await;
+pub(crate) fn deposed<DB: Backend>(
+    shared: &Shared<DB>,
+    on: Option<Timeline>,
+) -> impl Future<Output = ()> + '_ {
+    end_of(shared, Run::Primary(on))
 }
 
 /// Waits until the monitor has looked again at a node that refused to write, and says whether that is

@@ -13,7 +13,7 @@ use super::shadow::{Shadow, ShadowRead};
 use crate::clock;
 use crate::observe;
 use crate::routing::{Confirmed, Shows};
-use crate::sync::{Mutex, MutexGuard, Notify};
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Notify, Ordering};
 
 /// A session's state, shared by its handles.
 #[derive(Debug, Default)]
@@ -22,6 +22,14 @@ pub(crate) struct SessionState {
     /// Only in dry mode.
     shadow: Option<Box<Shadow>>,
     changed: Notify,
+    /// How many wait for a change: hardly ever anybody.
+    watching: AtomicU32,
+}
+
+/// A session that was looked at, and that nobody else changes as long as this lives.
+pub(crate) struct Settled<'a> {
+    state: &'a Arc<SessionState>,
+    core: MutexGuard<'a, lagwise_core::Session>,
 }
 
 impl SessionState {
@@ -38,16 +46,22 @@ impl SessionState {
     }
 
     /// The floor, after a look whether what the session brought with it can be.
-    pub(crate) fn floor_under(&self, snapshot: &Snapshot) -> Floor {
+    pub(crate) fn floor_under(self: &Arc<Self>, snapshot: &Snapshot) -> Floor {
+        self.settled(snapshot).floor()
+    }
+
+    /// Looks whether what the session brought with it can be.
+    pub(crate) fn settled(self: &Arc<Self>, snapshot: &Snapshot) -> Settled<'_> {
         let mut core = self.core();
         if let Some(voided) = core.settle_position(snapshot) {
             observe::position_voided(voided);
         }
-        core.floor()
+        Settled { state: self, core }
     }
 
     /// Waits until a read or write of the session has ended that moves its floor away from `floor`.
     pub(crate) async fn changed_from(&self, floor: Floor) {
+        let _watching = Watching::enter(&self.watching);
         let mut changed = pin!(self.changed.notified());
         // Registered before looking, so that no end is missed between the two.
         changed.as_mut().enable();
@@ -110,7 +124,16 @@ impl SessionState {
     /// Keeps the session on the primary from now on.
     pub(crate) fn bind_to_primary(&self) {
         self.tell(lagwise_core::Session::bind_to_primary);
-        self.changed.notify_waiters();
+        self.tell_of_change();
+    }
+
+    /// Wakes who waits for a change that was just made.
+    fn tell_of_change(&self) {
+        // Relaxed: whoever has not seen the change looked before it was made, under the same lock, and
+        // said before that look that it waits.
+        if self.watching.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Does the same to the session and to its shadow.
@@ -127,6 +150,38 @@ impl SessionState {
 
     pub(super) fn core(&self) -> MutexGuard<'_, lagwise_core::Session> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settled<'_> {
+    pub(crate) fn floor(&self) -> Floor {
+        self.core.floor()
+    }
+
+    /// [`SessionState::open_read`].
+    pub(crate) fn open_read(mut self, confirmed: Confirmed) -> Option<OpenRead> {
+        admits(&mut self.core, confirmed).then(|| OpenRead {
+            state: Arc::clone(self.state),
+            on_primary: false,
+            _shadow: None,
+        })
+    }
+}
+
+/// One who waits for a change, until this is dropped.
+struct Watching<'a>(&'a AtomicU32);
+
+impl<'a> Watching<'a> {
+    fn enter(watching: &'a AtomicU32) -> Self {
+        // Relaxed: see `tell_of_change`.
+        watching.fetch_add(1, Ordering::Relaxed);
+        Self(watching)
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,7 +213,7 @@ impl Drop for OpenRead {
         } else {
             self.state.core().close_read(now);
         }
-        self.state.changed.notify_waiters();
+        self.state.tell_of_change();
     }
 }
 
@@ -184,7 +239,7 @@ impl OpenWrite {
         if let Some(state) = self.state.take() {
             let now = clock::now();
             state.tell(|core| core.close_write(now));
-            state.changed.notify_waiters();
+            state.tell_of_change();
         }
     }
 }
@@ -194,7 +249,7 @@ impl Drop for OpenWrite {
         if let Some(state) = self.state.take() {
             let (now, window) = (clock::now(), self.sticky_window);
             state.tell(|core| core.lose_write(now, window));
-            state.changed.notify_waiters();
+            state.tell_of_change();
         }
     }
 }
