@@ -107,6 +107,7 @@ mod clock;
 mod cluster;
 mod error;
 mod folder;
+mod guarded;
 mod installation;
 mod node;
 mod processes;

@@ -20,11 +20,10 @@ use sqlx::{Connection as _, Executor as _};
 
 use crate::account::Account;
 use crate::error::{Error, Result};
-use crate::folder;
-use crate::program;
-use crate::server::{Launch, Server};
+use crate::guarded::Guarded;
+use crate::server::Launch;
 use crate::wait;
-use crate::watchdog::{Ending, Watchdog};
+use crate::watchdog::Ending;
 
 pub use pgbouncer::{PgBouncer, Pooling};
 pub use pgpool::Pgpool;
@@ -47,10 +46,8 @@ struct Plan {
 /// A running proxy.
 #[derive(Debug)]
 struct Proxy {
-    folder: PathBuf,
     port: u16,
-    server: Server,
-    watchdog: Watchdog,
+    server: Guarded,
 }
 
 impl Proxy {
@@ -86,27 +83,21 @@ impl Proxy {
         options: impl FnOnce(&Path) -> Vec<OsString>,
     ) -> Result<Self> {
         let account = Account::for_servers()?;
-        let folder = folder::make(account, &folder::base(account)?, &[plan.name.to_owned()])?;
-        let watchdog = Watchdog::start(account, &folder, plan.ending)?;
-        let own = folder.join(plan.name);
-        let launch = Launch {
+        let launch = |own: &Path| Launch {
             program: plan.program,
             data_option: None,
-            options: options(&own),
+            options: options(own),
             socket: format!(".s.PGSQL.{}", plan.port),
         };
         let proxy = Self {
-            server: Server::new(account, launch, own.clone()),
             port: plan.port,
-            folder,
-            watchdog,
+            server: Guarded::new(account, plan.name, plan.ending, launch)?,
         };
-        let made = [&own, &proxy.server.data()].map(|folder| account.make_folder(folder));
-        let written = files(&own)
+        let own = proxy.server.folder();
+        let written: io::Result<()> = files(own)
             .into_iter()
-            .map(|(name, text)| account.write(&own.join(name), &text));
-        let prepared: io::Result<()> = made.into_iter().chain(written).collect();
-        prepared
+            .try_for_each(|(name, text)| account.write(&own.join(name), &text));
+        written
             .map_err(|error| Error::because(format!("cannot prepare {}", own.display()), error))?;
         Ok(proxy)
     }
@@ -123,22 +114,8 @@ impl Proxy {
         Some(pid.as_raw_nonzero().get().unsigned_abs())
     }
 
-    async fn shutdown(mut self) -> Result<()> {
-        program::blocking(move || self.end()).await
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.server.retire();
-        let cleaned = self.watchdog.clean_up();
-        self.server.bury();
-        cleaned
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // There is no one to tell: a drop must not panic, and `shutdown` is for those who care.
-        drop(self.end());
+    async fn shutdown(self) -> Result<()> {
+        self.server.shutdown().await
     }
 }
 

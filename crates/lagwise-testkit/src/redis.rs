@@ -17,11 +17,11 @@ use tokio::net::UnixStream;
 
 use crate::account::Account;
 use crate::error::{Error, Result};
-use crate::folder;
+use crate::guarded::Guarded;
 use crate::program;
-use crate::server::{Launch, Server};
+use crate::server::Launch;
 use crate::wait;
-use crate::watchdog::{Ending, Watchdog};
+use crate::watchdog::Ending;
 use crate::wire::{Listens, Relays, Wire};
 
 /// How long the server may take for anything; it takes some ten milliseconds.
@@ -54,10 +54,8 @@ const SERVER: &str = "redis";
 /// ```
 #[derive(Debug)]
 pub struct RedisServer {
-    folder: PathBuf,
-    server: Server,
+    server: Guarded,
     wire: Wire,
-    watchdog: Watchdog,
     /// Carries the wire while it lives.
     _relays: Relays,
 }
@@ -82,29 +80,20 @@ impl RedisServer {
 
     /// Makes everything but the server; from here on, a drop removes it.
     fn assemble(program: PathBuf) -> Result<Self> {
-        let account = Account::for_servers()?;
-        let folder = folder::make(account, &folder::base(account)?, &[SERVER.to_owned()])?;
-        let watchdog = Watchdog::start(account, &folder, Ending::Outright)?;
-        let relays = Relays::start()?;
-        let wire = relays.wire(Listens::No)?;
-        let launch = Launch {
+        let launch = |_: &Path| Launch {
             program,
             data_option: Some("--dir"),
             options: options(),
             socket: "redis.sock".to_owned(),
         };
+        let account = Account::for_servers()?;
+        let server = Guarded::new(account, SERVER, Ending::Outright, launch)?;
+        let relays = Relays::start()?;
         let redis = Self {
-            server: Server::new(account, launch, folder.join(SERVER)),
-            folder,
-            wire,
-            watchdog,
+            server,
+            wire: relays.wire(Listens::No)?,
             _relays: relays,
         };
-        for folder in [redis.server.folder(), &redis.server.data()] {
-            account.make_folder(folder).map_err(|error| {
-                Error::because(format!("cannot make {}", folder.display()), error)
-            })?;
-        }
         redis.wire.lead_to(&redis.server.socket());
         Ok(redis)
     }
@@ -198,7 +187,7 @@ impl RedisServer {
     /// The folder that holds all there is of it.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.server.whole_folder()
     }
 
     /// The last lines of the server's log.
@@ -216,22 +205,8 @@ impl RedisServer {
     /// # Cancel safety
     ///
     /// It ends all the same.
-    pub async fn shutdown(mut self) -> Result<()> {
-        program::blocking(move || self.end()).await
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.server.retire();
-        let cleaned = self.watchdog.clean_up();
-        self.server.bury();
-        cleaned
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        // There is no one to tell: a drop must not panic, and `shutdown` is for those who care.
-        drop(self.end());
+    pub async fn shutdown(self) -> Result<()> {
+        self.server.shutdown().await
     }
 }
 

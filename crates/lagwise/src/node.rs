@@ -152,12 +152,14 @@ impl<DB: Backend> Node<DB> {
         now: Instant,
         there_at: Instant,
     ) -> Option<Kept<PoolConnection<DB>>> {
-        self.warm.take_if(|kept| {
-            kept.connected_by <= there_at
-                && !kept.is_over(now)
-                && self.tenure.covers(kept.connected_by)
-                && !self.is_cold(kept, now)
-        })
+        self.warm.take_if(|kept| self.is_fresh(kept, now, there_at))
+    }
+
+    fn is_fresh<T>(&self, kept: &Kept<T>, now: Instant, there_at: Instant) -> bool {
+        kept.connected_by <= there_at
+            && !kept.is_over(now)
+            && self.tenure.covers(kept.connected_by)
+            && !self.is_cold(kept, now)
     }
 
     /// A connection that was at hand, if it may be used: one that has been silent for a while is
@@ -183,7 +185,7 @@ impl<DB: Backend> Node<DB> {
 
     /// Whether a connection has to be tested before it is used. What is lost by one that has gone
     /// since it was last heard of is a write that nobody may send again.
-    fn is_cold(&self, kept: &Kept<PoolConnection<DB>>, now: Instant) -> bool {
+    fn is_cold<T>(&self, kept: &Kept<T>, now: Instant) -> bool {
         self.is_tested && now.since(kept.heard) > FRESH
     }
 
@@ -319,3 +321,84 @@ impl<DB: Backend> Drop for Node<DB> {
 
 /// A connection on which the server has just answered need not be asked whether it is there.
 const FRESH: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+#[cfg(feature = "postgres")]
+pub(crate) mod tests {
+    use lagwise_core::Role;
+    use sqlx::Postgres;
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A node with so many places that nobody can connect to.
+    pub(crate) fn node(options: PgPoolOptions) -> Arc<Node<Postgres>> {
+        let pool = options.connect_lazy("postgres://nobody@localhost/x");
+        let way = Way {
+            pool: pool.unwrap(),
+            owned: true,
+            address: Address::new(None),
+            tenure: Arc::default(),
+            keeps: Keeps::AfterAll,
+        };
+        let spec = NodeSpec::new("r", Role::Replica);
+        Arc::new(Node::new(NodeId::new(0), spec, way))
+    }
+
+    /// A connection that was opened, left its pool and was heard of, so many milliseconds after a start.
+    fn kept(connected_by: u64, left: u64, heard: u64) -> Kept<()> {
+        let at = |millis: u64| start().after(MS * u32::try_from(millis).unwrap());
+        Kept {
+            connection: (),
+            left: at(left),
+            connected_by: at(connected_by),
+            heard: at(heard),
+        }
+    }
+
+    fn start() -> Instant {
+        Instant::from_nanos(1 << 40)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_untested_only_if_all_that_is_asked_of_it_is_so() {
+        let node = node(PgPoolOptions::new());
+        let (now, there_at) = (start().after(MS * 1000), start().after(MS * 500));
+        assert!(node.is_fresh(&kept(500, 800, 995), now, there_at));
+        for (unfit, why) in [
+            (
+                kept(501, 800, 995),
+                "it was opened after its node was observed",
+            ),
+            (
+                kept(500, 750, 995),
+                "it has been out of its pool for too long",
+            ),
+            (kept(500, 800, 989), "nothing has been heard on it of late"),
+        ] {
+            assert!(!node.is_fresh(&unfit, now, there_at), "{why}");
+        }
+        node.tenure.renew(start().after(MS * 501));
+        let before = kept(500, 800, 995);
+        assert!(!node.is_fresh(&before, now, there_at), "of another server");
+    }
+
+    #[tokio::test]
+    async fn where_a_pool_does_not_test_silence_says_nothing() {
+        let node = node(PgPoolOptions::new().test_before_acquire(false));
+        let (now, there_at) = (start().after(MS * 1000), start().after(MS * 500));
+        assert!(node.is_fresh(&kept(500, 800, 800), now, there_at));
+    }
+
+    #[test]
+    fn what_has_failed_is_never_kept_and_what_may_be_set_only_where_nobody_minds() {
+        let kept = |keeps: Keeps| {
+            [Used::ByRead, Used::ByHolder, Used::InVain].map(|used| keeps.after(used))
+        };
+        assert_eq!(kept(Keeps::AfterAll), [true, true, false]);
+        assert_eq!(kept(Keeps::AfterReads), [true, false, false]);
+        assert_eq!(kept(Keeps::Nothing), [false; 3]);
+    }
+}

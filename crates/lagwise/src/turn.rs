@@ -143,28 +143,16 @@ impl<DB: Backend> Drop for Asked<DB> {
 mod tests {
     use std::time::Duration;
 
-    use lagwise_core::{NodeId, NodeSpec, Role};
     use sqlx::Postgres;
     use sqlx::postgres::PgPoolOptions;
     use tokio::time::timeout;
 
     use super::*;
-    use crate::node::{Address, Keeps, Way};
+    use crate::node::tests::node;
 
-    /// A node with so many places that nobody can connect to.
-    fn node(places: u32) -> Arc<Node<Postgres>> {
-        let options = PgPoolOptions::new().max_connections(places);
-        let way = Way {
-            pool: options
-                .connect_lazy("postgres://nobody@localhost/x")
-                .unwrap(),
-            owned: true,
-            address: Address::new(None),
-            tenure: Arc::default(),
-            keeps: Keeps::AfterAll,
-        };
-        let spec = NodeSpec::new("r", Role::Replica);
-        Arc::new(Node::new(NodeId::new(0), spec, way))
+    /// A node that one at a time has a connection of.
+    fn narrow() -> Arc<Node<Postgres>> {
+        node(PgPoolOptions::new().max_connections(1))
     }
 
     fn ask(node: &Arc<Node<Postgres>>) -> Turn<Postgres> {
@@ -179,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_keeps_its_place_however_often_it_is_waited_for() {
-        let node = node(1);
+        let node = narrow();
         let (mut first, mut second, mut third) = (ask(&node), ask(&node), ask(&node));
         assert!(is_there(&mut first).await);
         for _ in 0..3 {
@@ -197,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_loan_has_its_place_until_it_ends() {
-        let node = node(1);
+        let node = narrow();
         let (mut first, mut second) = (ask(&node), ask(&node));
         assert!(is_there(&mut first).await && first.has_come());
         let loan = first.take();
@@ -212,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_a_turn_has_learned_how_long_it_takes_at_least() {
-        let node = node(1);
+        let node = narrow();
         let now = clock::now();
         let unasked = node.load.cost(now);
         let waits = Turn::ask(&node, now.before(Duration::from_secs(9)));

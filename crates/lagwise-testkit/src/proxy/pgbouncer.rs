@@ -136,7 +136,7 @@ impl PgBouncer {
     /// The folder that holds all there is of it.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.proxy.folder
+        self.proxy.server.whole_folder()
     }
 
     /// The last lines of its log.

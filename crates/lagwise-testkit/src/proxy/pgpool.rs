@@ -103,7 +103,7 @@ impl Pgpool {
     /// The folder that holds all there is of it.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.proxy.folder
+        self.proxy.server.whole_folder()
     }
 
     /// The last lines of its log.

@@ -200,8 +200,13 @@ impl<DB: Backend> Caller<'_, DB> {
         let route = Route::at_once(node.name(), Role::Primary, reason);
         node.chosen(&route);
         let session = session.cloned();
-        let connection = WriteConnection::new(self.shared, lease, route, view.timeline, session);
-        Some(connection)
+        Some(WriteConnection::new(
+            self.shared,
+            lease,
+            route,
+            view.timeline,
+            session,
+        ))
     }
 
     /// Whether the time of whoever asks is over.
