@@ -82,9 +82,8 @@ async fn two_sandboxes_are_two_clusters() -> Outcome {
 
 #[tokio::test]
 async fn what_cannot_be_started_is_said_and_leaves_nothing() -> Outcome {
-    let taken = TcpListener::bind("127.0.0.1:0")?;
-    let port = taken.local_addr()?.port();
-    let base = (port - 1).to_string();
+    let (base, taken) = free_before_taken()?;
+    let (base, port) = (base.to_string(), taken.local_addr()?.port());
     let dir = folder("vain")?;
     let long = format!("/tmp/{}", "x".repeat(80));
     let (dir_name, port) = (dir.display().to_string(), port.to_string());
@@ -120,6 +119,17 @@ async fn what_cannot_be_started_is_said_and_leaves_nothing() -> Outcome {
         assert_eq!(run.code, Some(2), "{usage:?}: {run:?}");
     }
     Ok(())
+}
+
+/// A port that nobody has, and the one after it, which is taken.
+fn free_before_taken() -> Outcome<(u16, TcpListener)> {
+    loop {
+        let taken = TcpListener::bind("127.0.0.1:0")?;
+        let before = taken.local_addr()?.port() - 1;
+        if TcpListener::bind(("127.0.0.1", before)).is_ok() {
+            return Ok((before, taken));
+        }
+    }
 }
 
 #[tokio::test]
