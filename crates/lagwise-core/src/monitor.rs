@@ -141,13 +141,11 @@ impl Monitor {
         self.elect(now);
         let place = self.place(node);
         self.schedule.answered(now, node, place, random);
-        let stood_at = self.head().map(|head| head.lsn);
         self.record_sample(now, node, observed);
         if self.primary == Some(node) {
-            if self.head().map(|head| head.lsn) == stood_at {
-                self.schedule.primary_stood(now);
-            } else {
-                self.schedule.primary_moved(now);
+            match self.stands() {
+                Some(_) => self.schedule.primary_stood(now),
+                None => self.schedule.primary_moved(now),
             }
         }
         self.note_branches();
@@ -349,13 +347,16 @@ impl Monitor {
         }
     }
 
-    /// Whether a replica in rotation has replayed all that the primary has written, which is the same as
-    /// the last time.
+    /// Whether a replica in rotation has replayed all that the primary has written, and the primary stands.
     fn shows_all(&self, track: &Track) -> bool {
-        let stands = |head: &Sample| head.first_sent < head.last_sent;
-        let head = self.head().filter(stands);
-        let caught_up = head.is_some_and(|head| track.replay() >= Some(head.lsn));
+        let caught_up = self.stands().is_some_and(|lsn| track.replay() >= Some(lsn));
         caught_up && track.rotation.membership().is_in_rotation()
+    }
+
+    /// Where the primary stands, if that is where it stood the last time.
+    fn stands(&self) -> Option<Lsn> {
+        let head = self.head()?;
+        (head.first_sent < head.last_sent).then_some(head.lsn)
     }
 
     fn head(&self) -> Option<Sample> {

@@ -52,7 +52,7 @@ impl<DB: Backend> Lease<DB> {
     pub(crate) fn at_hand(node: &Arc<Node<DB>>, now: Instant, there_at: Instant) -> Option<Self> {
         let loan = Loan::at_once(node)?;
         let kept = node.fresh(now, there_at)?;
-        Some(Self::new(loan, now, (kept, true)))
+        Some(Self::new(loan, now, Found::again(kept)))
     }
 
     /// The same in a turn that has come. Where there is none, the turn is left as it is.
@@ -67,7 +67,7 @@ impl<DB: Backend> Lease<DB> {
         let loan = turn.take()?;
         let waited = now.since(turn.asked_at());
         loan.node().load.observe(now, waited);
-        Some(Self::new(loan, now, (kept, true)))
+        Some(Self::new(loan, now, Found::again(kept)))
     }
 
     /// Borrows a connection. Waits for its turn and for the pool at most as long as the pool's own
@@ -85,6 +85,7 @@ impl<DB: Backend> Lease<DB> {
         // Boxed: the pool's future is large, and callers hold several of ours in theirs.
         Box::pin(Self::take_turn(turn)).await
     }
+
     async fn take_turn(mut turn: Turn<DB>) -> Result<Self, sqlx::Error> {
         let node = Arc::clone(turn.node());
         let limit = node.pool.options().get_acquire_timeout();
@@ -103,15 +104,15 @@ impl<DB: Backend> Lease<DB> {
             node.load.observe(now, now.since(turn.asked_at()));
         }
         let (found, loan) = (found?, loan.ok_or(sqlx::Error::PoolTimedOut)?);
-        Ok(Self::new(loan, now, (found.kept, found.known)))
+        Ok(Self::new(loan, now, found))
     }
 
-    fn new(loan: Loan<DB>, now: Instant, (kept, known): (Kept<PoolConnection<DB>>, bool)) -> Self {
+    fn new(loan: Loan<DB>, now: Instant, found: Found<DB>) -> Self {
         loan.node().load.grant(now);
         Self {
-            kept: Some(kept),
+            kept: Some(found.kept),
             // Only those that were vouched for are given back.
-            vouched: known,
+            vouched: found.known,
             used: Used::ByHolder,
             loan,
         }

@@ -126,22 +126,42 @@ impl Bench {
         self.tell(node, observed);
     }
 
-    /// Answers every probe at once for a while, and counts them. Nobody moves.
-    fn answer_all(&mut self, millis: u64) -> [u32; 3] {
-        let mut asked = [0; 3];
+    /// Answers every question at once for a while, and notes when each node was asked. Where there is no
+    /// answer, it fails.
+    fn questions(
+        &mut self,
+        millis: u64,
+        mut standing: impl FnMut(u64, NodeId) -> Option<Standing>,
+    ) -> Vec<(u64, NodeId)> {
+        let mut seed = 7_u64;
+        let mut random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed
+        };
+        let mut asked = Vec::new();
         for _ in 0..millis {
             self.pass(1);
-            for node in self.asked() {
-                asked[node.index()] += 1;
-                let standing = match node {
-                    DB_1 => claims(10_000, 1),
-                    _ => replays(10_000),
-                };
-                let observed = self.observation(node, standing);
-                self.monitor
-                    .handle_observation(self.now(), node, observed, &mut || 0);
+            // Who is asked because of an answer is asked in the same moment.
+            while let Some(node) = self.monitor.poll_probe(self.now()) {
+                asked.push((self.millis, node));
+                let (now, standing) = (self.now(), standing(self.millis, node));
+                let observed = standing.map(|standing| self.observation(node, standing));
+                let (monitor, random) = (&mut self.monitor, &mut random);
+                match observed {
+                    Some(observed) => monitor.handle_observation(now, node, observed, random),
+                    None => monitor.handle_failure(now, node, ProbeFailure::Timeout, random),
+                }
                 self.drain();
             }
+        }
+        asked
+    }
+
+    /// Answers every question at once for a while, and counts them. Nobody moves.
+    fn answer_all(&mut self, millis: u64) -> [u32; 3] {
+        let mut asked = [0; 3];
+        for (_, node) in self.questions(millis, still) {
+            asked[node.index()] += 1;
         }
         asked
     }
@@ -214,6 +234,18 @@ fn replays(lsn: u64) -> Standing {
         paused: false,
         follows: None,
     }
+}
+
+fn stands(node: NodeId, lsn: u64) -> Option<Standing> {
+    Some(match node {
+        DB_1 => claims(lsn, 1),
+        _ => replays(lsn),
+    })
+}
+
+/// All stand at 10,000.
+fn still(_: u64, node: NodeId) -> Option<Standing> {
+    stands(node, 10_000)
 }
 
 #[test]

@@ -58,6 +58,7 @@ where
                 connection.for_statement();
                 let run = connection.run();
                 let deadline = caller.deadline(&ReadOptions::new(), began);
+                // As `routing::until_end`, whose future would carry all of this twice.
                 outcome = Some(tokio::select! {
                     biased;
                     outcome = work(connection, statement.clone()) => outcome,

@@ -1,9 +1,8 @@
 //! What can be done at once: the node is known to do, and a connection to it is at hand.
 //!
 //! That is nearly every request of a busy service, and it should cost what the statement costs. So the
-//! same questions are asked as by those who search (`read`, `write`), of
-//! one view and at one moment, and nothing is awaited, allocated or locked for longer than a few
-//! instructions. Where there are more callers than connections, a read waits here for its turn, for a
+//! same questions are asked as by those who search (`read`, `write`), of one view and at one moment, and
+//! nothing is awaited, allocated or locked for longer than a few instructions. Where there are more callers than connections, a read waits here for its turn, for a
 //! moment, and asks the same questions again. Whatever does not go smoothly is no business of this
 //! module: it says nothing, and the search begins at its beginning.
 

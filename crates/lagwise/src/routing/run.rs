@@ -59,7 +59,7 @@ pub(crate) enum Ran<T> {
 /// Why a statement has no answer yet.
 pub(crate) enum NotYet<DB: Backend> {
     /// It cannot be run at once.
-    Begun(NotNow<DB>),
+    NotRun(NotNow<DB>),
     /// It was run, and failed.
     Failed(Failed),
 }
@@ -80,7 +80,7 @@ where
     let options = ReadOptions::new();
     let (turn, failed) = match not_yet {
         NotYet::Failed(failed) => (None, Some(failed)),
-        NotYet::Begun(not_now) => match caller.read_in_turn(&options, not_now, began).await {
+        NotYet::NotRun(not_now) => match caller.read_in_turn(&options, not_now, began).await {
             Err(turn) => (turn, None),
             Ok(mut connection) => {
                 connection.for_statement();
@@ -105,8 +105,8 @@ pub(crate) fn settle<DB: Backend, T>(
 ) -> Result<T, NotYet<DB>> {
     match (found, outcome) {
         (Ok(connection), Some(outcome)) => end_use(connection, outcome).map_err(NotYet::Failed),
-        (Ok(_), None) => Err(NotYet::Begun(NotNow::Search)),
-        (Err(not_now), _) => Err(NotYet::Begun(not_now)),
+        (Ok(_), None) => Err(NotYet::NotRun(NotNow::Search)),
+        (Err(not_now), _) => Err(NotYet::NotRun(not_now)),
     }
 }
 

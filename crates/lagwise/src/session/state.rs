@@ -72,11 +72,8 @@ impl SessionState {
 
     /// Opens a read on a replica, if what the session has seen meanwhile still admits it.
     pub(crate) fn open_read(self: &Arc<Self>, confirmed: Confirmed) -> Option<OpenRead> {
-        admits(&mut self.core(), confirmed).then(|| OpenRead {
-            state: Arc::clone(self),
-            on_primary: false,
-            _shadow: None,
-        })
+        let core = self.core();
+        Settled { state: self, core }.open_read(confirmed)
     }
 
     /// What another replica must show to answer in place of the one that is being read from.

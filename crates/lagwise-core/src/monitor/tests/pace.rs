@@ -2,52 +2,9 @@
 
 use super::*;
 
-/// Answers every question at once for a while, and notes when each node was asked. Where there is no
-/// answer, it fails.
-fn questions(
-    bench: &mut Bench,
-    millis: u64,
-    mut standing: impl FnMut(u64, NodeId) -> Option<Standing>,
-) -> Vec<(u64, NodeId)> {
-    let mut seed = 7_u64;
-    let mut random = move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        seed
-    };
-    let mut asked = Vec::new();
-    for _ in 0..millis {
-        bench.pass(1);
-        // Who is asked because of an answer is asked in the same moment.
-        while let Some(node) = bench.monitor.poll_probe(bench.now()) {
-            asked.push((bench.millis, node));
-            let (now, standing) = (bench.now(), standing(bench.millis, node));
-            let observed = standing.map(|standing| bench.observation(node, standing));
-            let (monitor, random) = (&mut bench.monitor, &mut random);
-            match observed {
-                Some(observed) => monitor.handle_observation(now, node, observed, random),
-                None => monitor.handle_failure(now, node, ProbeFailure::Timeout, random),
-            }
-            bench.drain();
-        }
-    }
-    asked
-}
-
-/// All stand at 10,000.
-fn still(_: u64, node: NodeId) -> Option<Standing> {
-    stands(node, 10_000)
-}
-
 /// All move on by the millisecond.
 fn moving(millis: u64, node: NodeId) -> Option<Standing> {
     stands(node, 10_000 + millis)
-}
-
-fn stands(node: NodeId, lsn: u64) -> Option<Standing> {
-    Some(match node {
-        DB_1 => claims(lsn, 1),
-        _ => replays(lsn),
-    })
 }
 
 /// When a node was asked.
@@ -65,7 +22,7 @@ fn longest(times: &[u64]) -> u64 {
 #[test]
 fn while_the_primary_moves_the_replicas_are_asked_together_and_a_little_after_it() {
     let mut bench = Bench::settled();
-    let asked = questions(&mut bench, 2000, moving);
+    let asked = bench.questions(2000, moving);
     let second = asked.iter().filter(|(_, node)| *node == DB_1).nth(1);
     let first = asked.iter().position(|one| Some(one) == second).unwrap();
     for turn in asked[first..].chunks_exact(3) {
@@ -81,8 +38,8 @@ fn while_the_primary_moves_the_replicas_are_asked_together_and_a_little_after_it
 #[test]
 fn while_it_stands_they_are_asked_at_once_and_at_every_other_beat() {
     let mut bench = Bench::settled();
-    questions(&mut bench, 500, still);
-    let asked = questions(&mut bench, 4000, still);
+    bench.questions(500, still);
+    let asked = bench.questions(4000, still);
     let beats = times(&asked, DB_1);
     assert!(longest(&beats) <= 100, "{beats:?}");
     for replica in [DB_2, DB_3] {
@@ -99,8 +56,8 @@ fn while_it_stands_they_are_asked_at_once_and_at_every_other_beat() {
 fn once_it_moves_nobody_rests() {
     for wait in 0..200 {
         let mut bench = Bench::settled();
-        questions(&mut bench, 500 + wait, still);
-        let asked = questions(&mut bench, 300, moving);
+        bench.questions(500 + wait, still);
+        let asked = bench.questions(300, moving);
         let moved = times(&asked, DB_1)[0];
         for replica in [DB_2, DB_3] {
             let next = times(&asked, replica)[0];
@@ -113,8 +70,8 @@ fn once_it_moves_nobody_rests() {
 #[test]
 fn who_has_not_shown_all_is_asked_at_every_beat() {
     let mut bench = Bench::settled();
-    questions(&mut bench, 500, still);
-    let asked = questions(&mut bench, 2000, |_, node| {
+    bench.questions(500, still);
+    let asked = bench.questions(2000, |_, node| {
         let behind = u64::from(node == DB_2);
         stands(node, 10_500 - behind)
     });
@@ -126,9 +83,9 @@ fn who_has_not_shown_all_is_asked_at_every_beat() {
 #[test]
 fn who_is_not_in_rotation_does_not_rest() {
     let mut bench = Bench::settled();
-    questions(&mut bench, 500, still);
+    bench.questions(500, still);
     bench.monitor.handle_drain(bench.now(), DB_2);
-    let asked = questions(&mut bench, 2000, still);
+    let asked = bench.questions(2000, still);
     let times = times(&asked, DB_2);
     assert!(longest(&times[1..]) <= 113, "{times:?}");
 }
@@ -136,8 +93,8 @@ fn who_is_not_in_rotation_does_not_rest() {
 #[test]
 fn nobody_is_seen_less_often_than_while_nobody_reads() {
     let mut bench = Bench::settled_with(|policy| policy.idle_poll_interval = millis(199));
-    questions(&mut bench, 500, still);
-    let asked = questions(&mut bench, 2000, still);
+    bench.questions(500, still);
+    let asked = bench.questions(2000, still);
     for replica in [DB_2, DB_3] {
         let times = times(&asked, replica);
         assert!(longest(&times) <= 113, "{times:?}");
@@ -148,8 +105,8 @@ fn nobody_is_seen_less_often_than_while_nobody_reads() {
 fn a_replica_that_falls_silent_at_rest_is_asked_before_it_counts_as_unseen() {
     let mut bench = Bench::settled();
     let policy = Policy::default();
-    questions(&mut bench, 500, still);
-    let asked = questions(&mut bench, 5000, still);
+    bench.questions(500, still);
+    let asked = bench.questions(5000, still);
     let pause = longest(&times(&asked, DB_2));
     assert!(millis(pause) * 2 <= policy.unseen_for, "{pause}");
     assert_eq!(bench.in_rotation(), [DB_2, DB_3]);
@@ -177,9 +134,9 @@ fn while_the_cluster_changes_nobody_rests() {
 fn a_node_that_does_not_answer_is_asked_no_sooner_for_what_the_primary_does() {
     for primary in [still, moving] {
         let mut bench = Bench::settled();
-        questions(&mut bench, 500, still);
+        bench.questions(500, still);
         let silent = |millis, node| primary(millis, node).filter(|_| node != DB_2);
-        let failed = times(&questions(&mut bench, 20_000, silent), DB_2);
+        let failed = times(&bench.questions(20_000, silent), DB_2);
         // Pauses that double up to their longest, and none of them is cut short by another's answer.
         assert!(failed.len() < 40, "{} questions", failed.len());
         let last: Vec<_> = failed.windows(2).map(|two| two[1] - two[0]).collect();
