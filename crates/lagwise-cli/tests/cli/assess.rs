@@ -182,20 +182,16 @@ async fn router(cluster: &Cluster) -> Outcome<PgRouter> {
         .policy(|policy| policy.wait = Duration::from_secs(20))
         .connect()
         .await?;
+    let patience = Duration::from_secs(30);
+    router.ready(cluster.replicas().len(), patience).await?;
     // Until its catalog is known, what names a view or a function stays on the primary.
+    let named = "select count_notes() from notes_by_author";
     let known = async {
-        loop {
-            let verdict = router
-                .classify("select count_notes() from notes_by_author")
-                .verdict;
-            let in_rotation = router.snapshot().nodes.len();
-            if verdict == lagwise::Verdict::Read && in_rotation == cluster.nodes().len() {
-                return;
-            }
+        while router.classify(named).verdict != lagwise::Verdict::Read {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), known).await?;
+    tokio::time::timeout(patience, known).await?;
     Ok(router)
 }
 

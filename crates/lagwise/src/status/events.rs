@@ -112,7 +112,7 @@ pub(super) fn stream<DB: Backend>(
             if whole {
                 let Some(board) = board.upgrade() else { break };
                 let now = clock::now();
-                let (cluster, peaks) = (board.cluster(), Peaks::new());
+                let (cluster, peaks) = (board.cluster(), Peaks::default());
                 yield Ok(frame("cluster", &Standing::new(&board, now, &cluster, &peaks)));
             }
             let next = frames.recv().await;

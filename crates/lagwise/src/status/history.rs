@@ -12,7 +12,8 @@ use super::events::Change;
 use super::report::{Cluster, Node};
 
 /// The greatest bound of each node since the last sample.
-pub(super) type Peaks = BTreeMap<Arc<str>, f64>;
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Peaks(BTreeMap<Arc<str>, f64>);
 
 /// What was seen, oldest first.
 #[derive(Debug, Default)]
@@ -88,6 +89,25 @@ struct Stretch {
     standing: Option<Standing>,
 }
 
+impl Peaks {
+    pub(super) fn raise(&mut self, node: &Arc<str>, bound: f64) {
+        match self.0.get_mut(node) {
+            Some(peak) => *peak = peak.max(bound),
+            None => drop(self.0.insert(Arc::clone(node), bound)),
+        }
+    }
+
+    /// These, and what is shown beside them: it is a little later, and bounds grow.
+    pub(super) fn and(mut self, cluster: &Cluster) -> Self {
+        for node in &cluster.nodes {
+            if let Some(bound) = node.staleness_seconds {
+                self.raise(&node.name, bound);
+            }
+        }
+        self
+    }
+}
+
 impl History {
     /// Takes in what is seen now.
     pub(super) fn record(&mut self, at: f64, cluster: &Cluster, peaks: &Peaks) {
@@ -127,7 +147,7 @@ impl Sample {
             // As it was at its worst: what it is at the very moment depends on when it was asked last.
             bound: node
                 .staleness_seconds
-                .map(|now| peaks.get(&node.name).map_or(now, |peak| peak.max(now))),
+                .and_then(|_| peaks.0.get(&node.name).copied()),
             estimate: node.estimate_seconds,
             standing: Standing::of(node, lost),
             routes: node.routes.values().sum(),

@@ -41,7 +41,7 @@ impl<DB: Backend> Sampler<DB> {
             seen: Arc::clone(&published.load().snapshot),
             published,
             frames,
-            peaks: Peaks::new(),
+            peaks: Peaks::default(),
             last: now,
             due: now,
         }
@@ -75,13 +75,8 @@ impl<DB: Backend> Sampler<DB> {
     fn look(&mut self, now: Instant) {
         let before = std::mem::replace(&mut self.seen, Arc::clone(&self.published.load().snapshot));
         for node in before.replicas() {
-            let Some(bound) = node.staleness(now) else {
-                continue;
-            };
-            let bound = bound.as_secs_f64();
-            match self.peaks.get_mut(&node.spec.name) {
-                Some(peak) => *peak = peak.max(bound),
-                None => drop(self.peaks.insert(Arc::clone(&node.spec.name), bound)),
+            if let Some(bound) = node.staleness(now) {
+                self.peaks.raise(&node.spec.name, bound.as_secs_f64());
             }
         }
     }
@@ -101,8 +96,8 @@ impl<DB: Backend> Sampler<DB> {
         let board = self.board.upgrade()?;
         let now = clock::now();
         self.look(now);
-        let peaks = std::mem::take(&mut self.peaks);
         let cluster = board.cluster();
+        let peaks = std::mem::take(&mut self.peaks).and(&cluster);
         board.history().record(board.seconds(now), &cluster, &peaks);
         if self.frames.receiver_count() > 0 {
             let standing = Standing::new(&board, now, &cluster, &peaks);
