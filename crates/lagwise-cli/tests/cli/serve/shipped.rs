@@ -85,11 +85,11 @@ async fn all_figures() -> Outcome<Labels> {
     .await?;
     cluster.replica(0).pause_replay().await?;
     cluster.primary().kill().await?;
-    until("the primary is lost", async || {
+    until("the primary is lost, and a replica is out", async || {
         let now = Figures::of(&service).await?.labels();
         let lost = now.contains_key("lagwise_primary_lost_seconds");
         merge(&mut labels, now);
-        Ok(lost)
+        Ok(lost && labels["lagwise_node_membership"].contains("cause"))
     })
     .await?;
     Ok(labels)
