@@ -13,39 +13,62 @@ use lagwise_core::{Instant, Membership, Snapshot};
 use tokio::task::JoinSet;
 
 use crate::backend::Backend;
-use crate::lease::Leased;
+use crate::lease::{Lease, Leased};
 use crate::monitor::Tasks;
 use crate::node::Node;
 use crate::publish::Published;
+use crate::turn::Turn;
 use crate::view::{Roster, View};
 
-/// Opens connections to a node, as many at once; only one call at a time does anything.
-pub(crate) fn open<DB: Backend>(
+/// Opens a connection to a node, once it has its turn.
+pub(crate) fn open_one<DB: Backend>(
     published: &Arc<Published<View<DB>>>,
     tasks: &Tasks,
     node: &Arc<Node<DB>>,
-    count: u32,
+    now: Instant,
+) {
+    open(published, tasks, node, || vec![Turn::ask(node, now)]);
+}
+
+/// Opens a connection in each of these turns at a node; only one call at a time does anything.
+fn open<DB: Backend>(
+    published: &Arc<Published<View<DB>>>,
+    tasks: &Tasks,
+    node: &Arc<Node<DB>>,
+    turns: impl FnOnce() -> Vec<Turn<DB>>,
 ) {
     // Relaxed: one task more or less makes no difference.
-    if count == 0 || node.opening.swap(true, Ordering::Relaxed) {
+    if node.opening.swap(true, Ordering::Relaxed) {
         return;
     }
-    let (published, node) = (Arc::clone(published), Arc::clone(node));
+    let one = |turn| open_in_turn(Arc::clone(published), turn);
+    let opening: Vec<_> = turns().into_iter().map(one).collect();
+    let node = Arc::clone(node);
     tasks.spawn(async move {
-        let mut opened = Vec::new();
-        let one = |_| open_one(Arc::clone(&published), Arc::clone(&node));
-        let mut opening: JoinSet<_> = (0..count).map(one).collect();
-        while let Some(ended) = opening.join_next().await {
-            opened.extend(ended.ok().flatten());
-        }
-        // Not before: what is given back would be taken for the next.
-        drop(opened);
+        // Tasks of their own: to open one takes a while, and none waits for another.
+        hold(opening.into_iter().collect()).await;
         node.opening.store(false, Ordering::Relaxed);
     });
 }
 
+/// Holds what was opened until all of it is there: what is given back before is taken for the next, and
+/// not another opened. But not for long, for it is of no use to anybody until then.
+async fn hold<T: Send + 'static>(mut opening: JoinSet<Option<T>>) {
+    let mut opened = Vec::new();
+    let all = async {
+        while let Some(ended) = opening.join_next().await {
+            opened.extend(ended.ok().flatten());
+        }
+    };
+    let in_time = tokio::time::timeout(HELD, all).await;
+    drop(opened);
+    if in_time.is_err() {
+        while opening.join_next().await.is_some() {}
+    }
+}
+
 /// Gets replicas ready that have begun to prove themselves: each gets as many connections as the busiest
-/// node has in use, if any was used of late.
+/// node has in use or is asked for, if any was used of late, and as nobody else takes.
 pub(crate) fn get_ready<DB: Backend>(
     published: &Arc<Published<View<DB>>>,
     tasks: &Tasks,
@@ -60,7 +83,9 @@ pub(crate) fn get_ready<DB: Backend>(
         // Relaxed: only the monitor asks.
         let was_ready = node.is_ready.swap(is_coming, Ordering::Relaxed);
         if is_coming && !was_ready {
-            open(published, tasks, node, needed(roster, now));
+            // Whoever waits for a connection here comes first, and opens it himself.
+            let turns = || (0..needed(roster, now)).map_while(|_| Turn::at_once(node, now));
+            open(published, tasks, node, || turns().collect());
         }
     }
 }
@@ -74,11 +99,12 @@ fn needed<DB: Backend>(roster: &Roster<DB>, now: Instant) -> u32 {
         .unwrap_or(0)
 }
 
-async fn open_one<DB: Backend>(
+async fn open_in_turn<DB: Backend>(
     published: Arc<Published<View<DB>>>,
-    node: Arc<Node<DB>>,
+    turn: Turn<DB>,
 ) -> Option<Leased<DB>> {
-    let lease = node.lease().await;
+    let node = Arc::clone(turn.node());
+    let lease = Lease::in_turn(turn).await;
     let lease =
         lease.inspect_err(|error| tracing::trace!(%error, "no connection could be opened ahead"));
     let mut leased = Leased {
@@ -105,5 +131,51 @@ async fn vouch<DB: Backend>(published: &Published<View<DB>>, leased: &mut Leased
     is_known
 }
 
+/// For how long those who are opened together wait for each other.
+const HELD: Duration = Duration::from_millis(250);
+
 /// Who has used no connection for longer needs none to be ready.
 const OF_LATE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    /// Holds what is there after so many milliseconds each, and says what is still held each millisecond
+    /// until all is over.
+    async fn held(after: &[u64]) -> Vec<usize> {
+        let there = Arc::new(());
+        let one = |millis: &u64| {
+            let (wait, there) = (Duration::from_millis(*millis), Arc::clone(&there));
+            async move {
+                sleep(wait).await;
+                Some(there)
+            }
+        };
+        let holds = tokio::spawn(hold(after.iter().map(one).collect()));
+        let mut held = Vec::new();
+        while !holds.is_finished() {
+            tokio::task::yield_now().await;
+            held.push(Arc::strong_count(&there) - 1);
+            advance(Duration::from_millis(1)).await;
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_opened_together_is_given_back_together() {
+        let held = held(&[1, 5, 20]).await;
+        assert_eq!(held[1..20], [3; 19]);
+        assert!(held.len() <= 23, "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_does_not_wait_long_for_what_is_not() {
+        let held = held(&[1, 5, 20, 5000]).await;
+        let back = held[1..].iter().position(|held| *held == 1);
+        assert!(back.is_some_and(|after| after < 260), "{back:?}");
+        assert!(held.len() >= 5000, "the last one is opened all the same");
+    }
+}

@@ -45,6 +45,17 @@ struct Asked<DB: Backend> {
 
 impl<DB: Backend> Turn<DB> {
     pub(crate) fn ask(node: &Arc<Node<DB>>, now: Instant) -> Self {
+        let place = Arc::clone(&node.places).acquire_owned();
+        Self::asked(node, now, Place::Awaited(Box::pin(place)))
+    }
+
+    /// One that has come, where a place is free and nobody waits for it.
+    pub(crate) fn at_once(node: &Arc<Node<DB>>, now: Instant) -> Option<Self> {
+        let place = Arc::clone(&node.places).try_acquire_owned().ok()?;
+        Some(Self::asked(node, now, Place::Given(place)))
+    }
+
+    fn asked(node: &Arc<Node<DB>>, now: Instant, place: Place) -> Self {
         node.load.enter();
         Self {
             asked: Asked {
@@ -52,7 +63,7 @@ impl<DB: Backend> Turn<DB> {
                 at: now,
                 is_over: false,
             },
-            place: Place::Awaited(Box::pin(Arc::clone(&node.places).acquire_owned())),
+            place,
         }
     }
 
@@ -196,6 +207,20 @@ mod tests {
         drop(loan);
         assert!(is_there(&mut second).await);
         assert_eq!(node.load.in_flight(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_only_wanted_at_once_waits_behind_nobody_and_goes_before_nobody() {
+        let node = narrow();
+        let at_once = || Turn::at_once(&node, clock::now());
+        let first = at_once();
+        assert!(first.as_ref().is_some_and(Turn::has_come));
+        assert!(at_once().is_none());
+        let mut second = ask(&node);
+        assert!(!is_there(&mut second).await);
+        drop(first);
+        assert!(at_once().is_none(), "it is the turn of who has waited");
+        assert!(is_there(&mut second).await);
     }
 
     #[tokio::test]

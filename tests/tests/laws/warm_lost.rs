@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lagwise::{
-    Error, NodeConfig, PgRouter, PgSession, ReadOptions, RouterBuilder, may_have_been_applied,
+    Cause, Error, NodeConfig, PgRouter, PgSession, ReadOptions, RouterBuilder,
+    may_have_been_applied,
 };
 use lagwise_testkit::{Cluster, Node, Stop};
 use lagwise_tests::Outcome;
 use lagwise_tests::checker::{Chronicle, REGISTERS};
 use lagwise_tests::cluster::{PATIENCE, bare, config, settle, start};
-use lagwise_tests::observe::{primary_is, readmitted, snapshot_where, until, view};
+use lagwise_tests::observe::{ejected, primary_is, readmitted, snapshot_where, until, view};
 use lagwise_tests::statements::{PLACES, is_read, on_replica, place};
 use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 use tokio::task::JoinSet;
@@ -25,8 +26,9 @@ const NOTES: &str = "
 
 fn kept(node: &Node, connections: u32) -> NodeConfig<Postgres> {
     let pool = PgPoolOptions::new().max_connections(connections);
+    // So that no test passes because somebody gave up.
     config(node)
-        .pool_options(pool.acquire_timeout(PATIENCE))
+        .pool_options(pool.acquire_timeout(6 * PATIENCE))
         .keep_warm(true)
 }
 
@@ -201,6 +203,30 @@ async fn reads_of_sessions_never_fail_where_connections_are_cut() -> Outcome {
         let read = async || Ok(place(&db.session()).await? == node.name());
         until("it is read", PATIENCE, read).await?;
         cut_clients(node).await?;
+    }
+    ended.store(true, Ordering::Relaxed);
+    for reads in readers.join_all().await {
+        assert!(reads? > 10, "it read all along");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_comes_back_is_read_from_however_many_wait_elsewhere() -> Outcome {
+    let (cluster, db) = with_notes(2, 3).await?;
+    let ended = Arc::new(AtomicBool::new(false));
+    let mut readers = JoinSet::new();
+    for _ in 0..9 {
+        readers.spawn(read_until(db.clone(), Arc::clone(&ended)));
+    }
+    for turn in 0..6 {
+        let node = cluster.replica(turn % 2);
+        db.drain(node.name())?;
+        ejected(&db, node.name(), Cause::Drained).await?;
+        db.undrain(node.name())?;
+        readmitted(&db, node.name()).await?;
+        let read = async || Ok(place(&db.session()).await? == node.name());
+        until("it is read", PATIENCE, read).await?;
     }
     ended.store(true, Ordering::Relaxed);
     for reads in readers.join_all().await {

@@ -121,7 +121,7 @@ impl<DB: Backend> Search<'_, DB> {
             () = self.out_of_patience(node) => {
                 // Where opening takes longer than reads wait, none of them would see the end of it: the next
                 // one may find the connection open.
-                ahead::open(&shared.published, &shared.tasks, node, 1);
+                ahead::open_one(&shared.published, &shared.tasks, node, clock::now());
                 Err(slow())
             }
             () = passed(deadline) => Err(timed_out()),
