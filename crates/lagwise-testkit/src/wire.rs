@@ -12,6 +12,7 @@ mod relay;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
@@ -154,8 +155,8 @@ impl Wire {
 #[derive(Debug)]
 pub(crate) struct Relays {
     relays: mpsc::UnboundedSender<relay::Relay>,
-    /// Dropped to have the thread end.
-    _life: oneshot::Sender<()>,
+    /// What to drop to have the thread end, and the thread.
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Relays {
@@ -175,13 +176,13 @@ impl Relays {
                 }
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("lagwise-wires".into())
             .spawn(move || runtime.block_on(work))
             .map_err(|error| Error::because("cannot start a thread for the wires", error))?;
         Ok(Self {
             relays,
-            _life: life,
+            running: Some((life, thread)),
         })
     }
 
@@ -222,6 +223,16 @@ impl Relays {
         };
         wire.heal();
         Ok(wire)
+    }
+}
+
+impl Drop for Relays {
+    /// Waits for the end, which is a matter of microseconds: from then on, the ports are free.
+    fn drop(&mut self) {
+        if let Some((life, thread)) = self.running.take() {
+            drop(life);
+            thread.join().ok();
+        }
     }
 }
 
