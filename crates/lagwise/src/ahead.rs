@@ -139,6 +139,10 @@ const OF_LATE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
     use tokio::time::{advance, sleep};
 
     use super::*;
@@ -154,10 +158,9 @@ mod tests {
                 Some(there)
             }
         };
-        let holds = tokio::spawn(hold(after.iter().map(one).collect()));
+        let mut holds = pin!(hold(after.iter().map(one).collect()));
         let mut held = Vec::new();
-        while !holds.is_finished() {
-            tokio::task::yield_now().await;
+        while poll_fn(|context| Poll::Ready(holds.as_mut().poll(context).is_pending())).await {
             held.push(Arc::strong_count(&there) - 1);
             advance(Duration::from_millis(1)).await;
         }

@@ -204,3 +204,26 @@ async fn a_read_that_states_nothing_is_served_while_the_primary_is_gone_and_the_
     load.abandon().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_late_replica_that_is_slow_to_open_is_given_up_for_a_primary_that_is_gone() -> Outcome {
+    // To open a connection takes longer than that.
+    let impatient = |builder: RouterBuilder<Postgres>| {
+        builder.policy(|policy| policy.acquire_patience = Duration::from_millis(1))
+    };
+    let Overload {
+        cluster,
+        router,
+        load,
+    } = overloaded(impatient).await?;
+    for replica in cluster.replicas() {
+        replica.client_wire().delay(Duration::from_millis(10));
+    }
+    cluster.primary().client_wire().cut();
+    for _ in 0..4 {
+        let node = router.read().await?;
+        assert_eq!(node.route().role, Role::Replica, "{}", node.route());
+    }
+    load.abandon().await;
+    Ok(())
+}

@@ -26,34 +26,35 @@ impl<DB: Backend> Search<'_, DB> {
         self.decide_on(view, self.request(floor), now)
     }
 
-    /// What the read would do if a node had failed it.
+    /// What the read would do if these nodes had failed it.
     pub(super) fn decide_without(
         &self,
         view: &View<DB>,
         floor: Floor,
         now: Instant,
-        but: NodeId,
+        failed: &[NodeId],
     ) -> Decision {
-        let mut failed = self.failed_and(but);
-        if self.last_error.is_some() {
-            failed.extend(self.everybody());
-        }
         let request = Request {
-            failed: &failed,
+            failed,
             ..self.request(floor)
         };
         self.decide_on(view, request, now)
     }
 
-    /// The replica that serves although the primary cannot, if one does.
+    /// The replica that serves although the primary cannot, if one does that is none of these.
     pub(super) fn without_primary(
         &self,
         view: &View<DB>,
         floor: Floor,
         now: Instant,
+        failed: &[NodeId],
     ) -> Option<(Candidate, Reason)> {
+        let request = Request {
+            failed,
+            ..self.request(floor)
+        };
         let costs = view.costs(now);
-        without_primary(view, self.request(floor), now, &costs, &mut fastrand_u64)
+        without_primary(view, request, now, &costs, &mut fastrand_u64)
     }
 
     fn decide_on(&self, view: &View<DB>, request: Request<'_>, now: Instant) -> Decision {
@@ -83,6 +84,15 @@ impl<DB: Backend> Search<'_, DB> {
             wait_until: self.wait_until(),
             failed: &self.failed,
         }
+    }
+
+    /// The nodes that could serve the read no longer if another one failed it.
+    pub(super) fn failed_with(&self, node: NodeId) -> Vec<NodeId> {
+        let mut failed = self.failed_and(node);
+        if self.last_error.is_some() {
+            failed.extend(self.everybody());
+        }
+        failed
     }
 
     /// The nodes that have failed the read, and another one.

@@ -146,12 +146,13 @@ impl<DB: Backend> Search<'_, DB> {
     async fn has_elsewhere(&mut self, but: &Node<DB>) -> bool {
         let snapshot = self.shared().published.load();
         let (floor, now) = (self.floor(&snapshot), clock::now());
-        match self.decide_without(&snapshot, floor, now, but.id) {
-            Decision::Try(candidate, _) => {
-                let shared = self.shared();
-                let patience = shared.policy().acquire_patience;
-                let other = shared.node(candidate.node);
-                other.is_some_and(|other| other.has_room(now, patience))
+        let failed = self.failed_with(but.id);
+        match self.decide_without(&snapshot, floor, now, &failed) {
+            Decision::Try(candidate, _) => self.has_room(candidate, now),
+            // It is tried again only where nothing else is left.
+            Decision::Primary(_) if self.in_its_place => {
+                let other = self.without_primary(&snapshot, floor, now, &failed);
+                other.is_some_and(|(candidate, _)| self.has_room(candidate, now))
             }
             Decision::Primary(reason) => {
                 if self.permit.is_none() && is_fallback(reason) {
@@ -161,6 +162,13 @@ impl<DB: Backend> Search<'_, DB> {
             }
             Decision::Refuse(_) | Decision::Wait => false,
         }
+    }
+
+    fn has_room(&self, candidate: Candidate, now: Instant) -> bool {
+        let shared = self.shared();
+        let patience = shared.policy().acquire_patience;
+        let node = shared.node(candidate.node);
+        node.is_some_and(|node| node.has_room(now, patience))
     }
 
     fn failed_at(&mut self, node: &Node<DB>, error: sqlx::Error) -> Result<Tried<DB>, Error> {
@@ -222,8 +230,9 @@ impl<DB: Backend> Search<'_, DB> {
                 let now = clock::now();
                 let left = match self.decide(&snapshot, floor, now) {
                     Decision::Try(candidate, reason) => Some((candidate, reason)),
-                    _ => self.without_primary(&snapshot, floor, now),
+                    _ => self.without_primary(&snapshot, floor, now, &self.failed),
                 };
+                self.in_its_place = true;
                 left.map(|(candidate, reason)| Fell::Instead(candidate, reason))
                     .ok_or_else(|| self.refused_by_primary(error))
             }
@@ -267,7 +276,7 @@ impl<DB: Backend> Search<'_, DB> {
 
     fn is_served_without_primary(&self, floor: Floor) -> bool {
         let snapshot = self.shared().published.load();
-        let left = self.without_primary(&snapshot, floor, clock::now());
+        let left = self.without_primary(&snapshot, floor, clock::now(), &self.failed);
         left.is_some()
     }
 
