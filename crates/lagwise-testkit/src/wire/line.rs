@@ -23,18 +23,25 @@ const CHUNK: usize = 16 * 1024;
 /// socket. Together 4 MiB, enough that a delay does not throttle what these tests send.
 const UNDER_WAY: usize = 256;
 
-/// Carries the connection to its end, or to the next reset of its wire.
-pub(super) async fn carry(mut client: TcpStream, mut line: Line, turn: usize) {
+/// Carries the connection to its end, or to the next reset of its wire from this call on: also one that
+/// comes before the connection is first carried.
+pub(super) fn carry(
+    mut client: TcpStream,
+    mut line: Line,
+    turn: usize,
+) -> impl Future<Output = ()> + Send {
     let mine = line.borrow().resets;
-    let mut watched = line.clone();
-    let ended = tokio::select! {
-        () = reset(&mut watched, mine) => Err(io::ErrorKind::ConnectionReset.into()),
-        ended = connect_and_relay(&mut client, &mut line, turn) => ended,
-    };
-    if ended.is_err() {
-        // With no time to linger, closing is a reset, as from a process that was killed. An error
-        // means that the connection is gone anyway.
-        drop(client.set_zero_linger());
+    async move {
+        let mut watched = line.clone();
+        let ended = tokio::select! {
+            () = reset(&mut watched, mine) => Err(io::ErrorKind::ConnectionReset.into()),
+            ended = connect_and_relay(&mut client, &mut line, turn) => ended,
+        };
+        if ended.is_err() {
+            // With no time to linger, closing is a reset, as from a process that was killed. An error
+            // means that the connection is gone anyway.
+            drop(client.set_zero_linger());
+        }
     }
 }
 
@@ -179,5 +186,37 @@ impl Held {
             }
             _ => Duration::ZERO,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::super::{Condition, Listens};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_accepted_before_a_reset_ends_with_it() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let target = Target::Address(listener.local_addr()?);
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        let condition = Condition {
+            fault: Fault::Delay(Duration::ZERO),
+            listens: Listens::Yes,
+            targets: vec![target],
+        };
+        let held = |resets| {
+            let condition = condition.clone();
+            Arc::new(Held { condition, resets })
+        };
+        let (wire, line) = watch::channel(held(0));
+        let carried = carry(client, line, 0);
+        wire.send_replace(held(1));
+        let ends = tokio::time::timeout(Duration::from_secs(10), carried).await;
+        assert!(ends.is_ok(), "it is carried on");
+        Ok(())
     }
 }
