@@ -150,7 +150,7 @@ impl<DB: Backend> Search<'_, DB> {
         match self.decide_without(&snapshot, floor, now, &failed) {
             Decision::Try(candidate, _) => self.has_room(candidate, now),
             // It is tried again only where nothing else is left.
-            Decision::Primary(_) if self.in_its_place => {
+            Decision::Primary(_) if self.primary_failed => {
                 let other = self.without_primary(&snapshot, floor, now, &failed);
                 other.is_some_and(|(candidate, _)| self.has_room(candidate, now))
             }
@@ -232,7 +232,7 @@ impl<DB: Backend> Search<'_, DB> {
                     Decision::Try(candidate, reason) => Some((candidate, reason)),
                     _ => self.without_primary(&snapshot, floor, now, &self.failed),
                 };
-                self.in_its_place = true;
+                self.primary_failed = !error.is_overloaded();
                 left.map(|(candidate, reason)| Fell::Instead(candidate, reason))
                     .ok_or_else(|| self.refused_by_primary(error))
             }

@@ -115,8 +115,8 @@ pub(crate) struct Search<'a, DB: Backend> {
     pub(super) primary_until: Option<Instant>,
     /// For the primary, from when it was found out that the read can go there.
     pub(super) permit: Option<Permit>,
-    /// Whoever serves the read serves it in place of a primary that could not.
-    pub(super) in_its_place: bool,
+    /// The primary was tried, and not for its budget in vain.
+    pub(super) primary_failed: bool,
     /// What has failed so far failed before the read was sent: that costs it no retry.
     pub(super) unsent: bool,
     /// What is left of the turn that it waited for before.
@@ -158,7 +158,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
             deadline,
             primary_until: None,
             permit: None,
-            in_its_place: false,
+            primary_failed: false,
             unsent: false,
             turn: None,
             place: None,
