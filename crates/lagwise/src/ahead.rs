@@ -20,33 +20,21 @@ use crate::publish::Published;
 use crate::turn::Turn;
 use crate::view::{Roster, View};
 
-/// Opens a connection to a node, once it has its turn.
-pub(crate) fn open_one<DB: Backend>(
-    published: &Arc<Published<View<DB>>>,
-    tasks: &Tasks,
-    node: &Arc<Node<DB>>,
-    now: Instant,
-) {
-    open(published, tasks, node, || vec![Turn::ask(node, now)]);
-}
-
 /// Opens a connection in each of these turns at a node; only one call at a time does anything.
-fn open<DB: Backend>(
+pub(crate) fn open<DB: Backend>(
     published: &Arc<Published<View<DB>>>,
     tasks: &Tasks,
     node: &Arc<Node<DB>>,
-    turns: impl FnOnce() -> Vec<Turn<DB>>,
+    turns: Vec<Turn<DB>>,
 ) {
     // Relaxed: one task more or less makes no difference.
-    if node.opening.swap(true, Ordering::Relaxed) {
+    if turns.is_empty() || node.opening.swap(true, Ordering::Relaxed) {
         return;
     }
-    let one = |turn| open_in_turn(Arc::clone(published), turn);
-    let opening: Vec<_> = turns().into_iter().map(one).collect();
-    let node = Arc::clone(node);
+    let (published, node) = (Arc::clone(published), Arc::clone(node));
     tasks.spawn(async move {
-        // Tasks of their own: to open one takes a while, and none waits for another.
-        hold(opening.into_iter().collect()).await;
+        let one = |turn| open_in_turn(Arc::clone(&published), turn);
+        hold(turns.into_iter().map(one).collect()).await;
         node.opening.store(false, Ordering::Relaxed);
     });
 }
@@ -60,11 +48,9 @@ async fn hold<T: Send + 'static>(mut opening: JoinSet<Option<T>>) {
             opened.extend(ended.ok().flatten());
         }
     };
-    let in_time = tokio::time::timeout(HELD, all).await;
+    tokio::time::timeout(HELD, all).await.ok();
     drop(opened);
-    if in_time.is_err() {
-        while opening.join_next().await.is_some() {}
-    }
+    while opening.join_next().await.is_some() {}
 }
 
 /// Gets replicas ready that have begun to prove themselves: each gets as many connections as the busiest
@@ -84,8 +70,8 @@ pub(crate) fn get_ready<DB: Backend>(
         let was_ready = node.is_ready.swap(is_coming, Ordering::Relaxed);
         if is_coming && !was_ready {
             // Whoever waits for a connection here comes first, and opens it himself.
-            let turns = || (0..needed(roster, now)).map_while(|_| Turn::at_once(node, now));
-            open(published, tasks, node, || turns().collect());
+            let turns = (0..needed(roster, now)).map_while(|_| Turn::at_once(node, now));
+            open(published, tasks, node, turns.collect());
         }
     }
 }

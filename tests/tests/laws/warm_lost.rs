@@ -181,7 +181,7 @@ async fn at_most_one_write_fails_for_each_connection_that_is_cut() -> Outcome {
 }
 
 /// Reads in a session each time: one that reads without a pause stays where it reads.
-async fn read_until(db: PgRouter, ended: Arc<AtomicBool>) -> Outcome<usize> {
+async fn keep_reading(db: PgRouter, ended: Arc<AtomicBool>) -> Outcome<usize> {
     let mut reads = 0;
     while !ended.load(Ordering::Relaxed) {
         place(&db.session()).await?;
@@ -190,35 +190,48 @@ async fn read_until(db: PgRouter, ended: Arc<AtomicBool>) -> Outcome<usize> {
     Ok(reads)
 }
 
+struct Readers {
+    tasks: JoinSet<Outcome<usize>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Readers {
+    fn start(db: &PgRouter, readers: usize) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let task = |_| keep_reading(db.clone(), Arc::clone(&ended));
+        Self {
+            tasks: (0..readers).map(task).collect(),
+            ended,
+        }
+    }
+
+    /// Ends them, and says how many reads the one of fewest has done. None has failed.
+    async fn end(self) -> Outcome<usize> {
+        self.ended.store(true, Ordering::Relaxed);
+        let reads: Outcome<Vec<usize>> = self.tasks.join_all().await.into_iter().collect();
+        Ok(reads?.into_iter().min().unwrap_or(0))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_of_sessions_never_fail_where_connections_are_cut() -> Outcome {
     let (cluster, db) = with_notes(2, 3).await?;
-    let ended = Arc::new(AtomicBool::new(false));
-    let mut readers = JoinSet::new();
-    for _ in 0..6 {
-        readers.spawn(read_until(db.clone(), Arc::clone(&ended)));
-    }
+    let readers = Readers::start(&db, 6);
     for turn in 0..8 {
         let node = cluster.replica(turn % 2);
         let read = async || Ok(place(&db.session()).await? == node.name());
         until("it is read", PATIENCE, read).await?;
         cut_clients(node).await?;
     }
-    ended.store(true, Ordering::Relaxed);
-    for reads in readers.join_all().await {
-        assert!(reads? > 10, "it read all along");
-    }
+    let reads = readers.end().await?;
+    assert!(reads > 10, "all of them read all along: {reads}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_comes_back_is_read_from_however_many_wait_elsewhere() -> Outcome {
     let (cluster, db) = with_notes(2, 3).await?;
-    let ended = Arc::new(AtomicBool::new(false));
-    let mut readers = JoinSet::new();
-    for _ in 0..9 {
-        readers.spawn(read_until(db.clone(), Arc::clone(&ended)));
-    }
+    let readers = Readers::start(&db, 9);
     for turn in 0..6 {
         let node = cluster.replica(turn % 2);
         db.drain(node.name())?;
@@ -228,10 +241,8 @@ async fn a_replica_that_comes_back_is_read_from_however_many_wait_elsewhere() ->
         let read = async || Ok(place(&db.session()).await? == node.name());
         until("it is read", PATIENCE, read).await?;
     }
-    ended.store(true, Ordering::Relaxed);
-    for reads in readers.join_all().await {
-        assert!(reads? > 10, "it read all along");
-    }
+    let reads = readers.end().await?;
+    assert!(reads > 10, "all of them read all along: {reads}");
     Ok(())
 }
 
@@ -270,11 +281,7 @@ async fn a_server_that_was_replaced_at_its_address_answers_no_statement_any_long
     is_read(&router, "select here()").await?;
     router.remove_node("r2").await?;
     for _ in 0..3 {
-        let ended = Arc::new(AtomicBool::new(false));
-        let mut readers = JoinSet::new();
-        for _ in 0..6 {
-            readers.spawn(read_until(router.clone(), Arc::clone(&ended)));
-        }
+        let readers = Readers::start(&router, 6);
         let db = router.session();
         until("r1 answers", PATIENCE, async || {
             Ok(place(&db).await? == "r1")
@@ -295,10 +302,7 @@ async fn a_server_that_was_replaced_at_its_address_answers_no_statement_any_long
             assert_ne!(place(&router.session()).await?, "r1", "it is not there");
         }
         on_replica("its successor answers", &router.session()).await?;
-        ended.store(true, Ordering::Relaxed);
-        for reads in readers.join_all().await {
-            reads?;
-        }
+        readers.end().await?;
         r1.lead_clients_to(r1);
         r2.query_scalar::<i64>(monitor).await?;
         snapshot_where(&router, "the first server is seen", |snapshot| {

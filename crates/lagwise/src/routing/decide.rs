@@ -5,7 +5,7 @@
 
 use lagwise_core::{
     Candidate, Floor, Instant, NodeId, Reason, Rejections, Request, Selection, Snapshot, Step,
-    next_step, select, without_primary,
+    next_step, select,
 };
 
 use super::read::Search;
@@ -21,54 +21,30 @@ pub(super) enum Decision {
     Wait,
 }
 
+/// What a read that asks for this does next.
+pub(super) fn decide<DB: Backend>(view: &View<DB>, request: Request<'_>, now: Instant) -> Decision {
+    match select(view, request, now, &view.costs(now), &mut fastrand_u64) {
+        Selection::Replica(candidate) => Decision::Try(candidate, Reason::Eligible),
+        Selection::None(rejections) => match next_step(view, request, &rejections, now) {
+            Step::Freshest(candidate) => Decision::Try(candidate, Reason::Freshest),
+            Step::Primary(reason) => Decision::Primary(reason),
+            Step::Refuse => Decision::Refuse(rejections),
+            Step::Wait => Decision::Wait,
+        },
+    }
+}
+
+/// The replica that serves although the primary cannot, if one does.
+pub(super) fn without_primary<DB: Backend>(
+    view: &View<DB>,
+    request: Request<'_>,
+    now: Instant,
+) -> Option<(Candidate, Reason)> {
+    let costs = view.costs(now);
+    lagwise_core::without_primary(view, request, now, &costs, &mut fastrand_u64)
+}
+
 impl<DB: Backend> Search<'_, DB> {
-    pub(super) fn decide(&self, view: &View<DB>, floor: Floor, now: Instant) -> Decision {
-        self.decide_on(view, self.request(floor), now)
-    }
-
-    /// What the read would do if these nodes had failed it.
-    pub(super) fn decide_without(
-        &self,
-        view: &View<DB>,
-        floor: Floor,
-        now: Instant,
-        failed: &[NodeId],
-    ) -> Decision {
-        let request = Request {
-            failed,
-            ..self.request(floor)
-        };
-        self.decide_on(view, request, now)
-    }
-
-    /// The replica that serves although the primary cannot, if one does that is none of these.
-    pub(super) fn without_primary(
-        &self,
-        view: &View<DB>,
-        floor: Floor,
-        now: Instant,
-        failed: &[NodeId],
-    ) -> Option<(Candidate, Reason)> {
-        let request = Request {
-            failed,
-            ..self.request(floor)
-        };
-        let costs = view.costs(now);
-        without_primary(view, request, now, &costs, &mut fastrand_u64)
-    }
-
-    fn decide_on(&self, view: &View<DB>, request: Request<'_>, now: Instant) -> Decision {
-        match select(view, request, now, &view.costs(now), &mut fastrand_u64) {
-            Selection::Replica(candidate) => Decision::Try(candidate, Reason::Eligible),
-            Selection::None(rejections) => match next_step(view, request, &rejections, now) {
-                Step::Freshest(candidate) => Decision::Try(candidate, Reason::Freshest),
-                Step::Primary(reason) => Decision::Primary(reason),
-                Step::Refuse => Decision::Refuse(rejections),
-                Step::Wait => Decision::Wait,
-            },
-        }
-    }
-
     /// What the session needs at this moment.
     pub(super) fn floor(&self, snapshot: &Snapshot) -> Floor {
         self.session
@@ -86,8 +62,8 @@ impl<DB: Backend> Search<'_, DB> {
         }
     }
 
-    /// The nodes that could serve the read no longer if another one failed it.
-    pub(super) fn failed_with(&self, node: NodeId) -> Vec<NodeId> {
+    /// The nodes that would not serve the read if another one failed it.
+    pub(super) fn failed_if(&self, node: NodeId) -> Vec<NodeId> {
         let mut failed = self.failed_and(node);
         if self.last_error.is_some() {
             failed.extend(self.everybody());

@@ -13,7 +13,7 @@ use lagwise_core::{
 
 use super::confirm::{Confirmed, Shows};
 use super::deadline::time_out;
-use super::decide::Decision;
+use super::decide::{Decision, decide};
 use super::read::Search;
 use crate::backend::Backend;
 use crate::clock;
@@ -96,7 +96,7 @@ impl<DB: Backend> Search<'_, DB> {
         let session = self.session();
         let floor = session.map(|session| session.shadow_floor(&view));
         let floor = floor.unwrap_or_default();
-        let decision = self.decide(&view, floor, now);
+        let decision = decide(&view, self.request(floor), now);
         let (route, fate) = self.told(&view, floor, now, &decision);
         let load = match fate {
             Fate::Replica(Confirmed { sight, .. }) => view.roster.get(sight.node),

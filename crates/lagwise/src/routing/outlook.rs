@@ -6,7 +6,7 @@
 use lagwise_core::Rejections;
 
 use super::Caller;
-use super::decide::Decision;
+use super::decide::{Decision, decide};
 use super::read::Search;
 use crate::backend::Backend;
 use crate::error::Error;
@@ -41,7 +41,7 @@ pub(crate) async fn look_out<DB: Backend>(
         }
         let snapshot = search.shared().published.load();
         let (floor, now) = (search.floor(&snapshot), crate::clock::now());
-        match search.decide(&snapshot, floor, now) {
+        match decide(&snapshot, search.request(floor), now) {
             Decision::Try(..) => return Ok(Outlook::Replica),
             Decision::Primary(_) => return Ok(Outlook::NoReplica),
             Decision::Refuse(rejections) => return Ok(Outlook::Nobody(rejections)),

@@ -9,11 +9,11 @@
 use std::io;
 use std::sync::Arc;
 
-use lagwise_core::{Candidate, Floor, Instant, Reason, Role, Sight};
+use lagwise_core::{Candidate, Floor, Instant, Reason, Request, Role, Sight};
 
 use super::confirm::{Confirmed, Doubt, confirm};
 use super::deadline::{passed, timed_out};
-use super::decide::Decision;
+use super::decide::{Decision, decide, without_primary};
 use super::dry::Foreseen;
 use super::read::Search;
 use super::run::{Failed, Run, end_of, fallen_silent};
@@ -28,6 +28,7 @@ use crate::lease::{Lease, Leased};
 use crate::monitor::Command;
 use crate::node::Node;
 use crate::observe;
+use crate::turn::Turn;
 
 /// What became of an attempt at a replica.
 pub(super) enum Tried<DB: Backend> {
@@ -121,7 +122,8 @@ impl<DB: Backend> Search<'_, DB> {
             () = self.out_of_patience(node) => {
                 // Where opening takes longer than reads wait, none of them would see the end of it: the next
                 // one may find the connection open.
-                ahead::open_one(&shared.published, &shared.tasks, node, clock::now());
+                let turn = Turn::ask(node, clock::now());
+                ahead::open(&shared.published, &shared.tasks, node, vec![turn]);
                 Err(slow())
             }
             () = passed(deadline) => Err(timed_out()),
@@ -146,12 +148,16 @@ impl<DB: Backend> Search<'_, DB> {
     async fn has_elsewhere(&mut self, but: &Node<DB>) -> bool {
         let snapshot = self.shared().published.load();
         let (floor, now) = (self.floor(&snapshot), clock::now());
-        let failed = self.failed_with(but.id);
-        match self.decide_without(&snapshot, floor, now, &failed) {
+        let failed = self.failed_if(but.id);
+        let request = Request {
+            failed: &failed,
+            ..self.request(floor)
+        };
+        match decide(&snapshot, request, now) {
             Decision::Try(candidate, _) => self.has_room(candidate, now),
             // It is tried again only where nothing else is left.
             Decision::Primary(_) if self.primary_failed => {
-                let other = self.without_primary(&snapshot, floor, now, &failed);
+                let other = without_primary(&snapshot, request, now);
                 other.is_some_and(|(candidate, _)| self.has_room(candidate, now))
             }
             Decision::Primary(reason) => {
@@ -228,9 +234,9 @@ impl<DB: Backend> Search<'_, DB> {
                 // The wait for the primary took a while: what is left is asked now.
                 let snapshot = self.shared().published.load();
                 let now = clock::now();
-                let left = match self.decide(&snapshot, floor, now) {
+                let left = match decide(&snapshot, self.request(floor), now) {
                     Decision::Try(candidate, reason) => Some((candidate, reason)),
-                    _ => self.without_primary(&snapshot, floor, now, &self.failed),
+                    _ => without_primary(&snapshot, self.request(floor), now),
                 };
                 self.primary_failed = !error.is_overloaded();
                 left.map(|(candidate, reason)| Fell::Instead(candidate, reason))
@@ -276,8 +282,7 @@ impl<DB: Backend> Search<'_, DB> {
 
     fn is_served_without_primary(&self, floor: Floor) -> bool {
         let snapshot = self.shared().published.load();
-        let left = self.without_primary(&snapshot, floor, clock::now(), &self.failed);
-        left.is_some()
+        without_primary(&snapshot, self.request(floor), clock::now()).is_some()
     }
 
     pub(super) async fn on_primary(

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use super::Caller;
 use super::at_once::Asked;
 use super::deadline::{is_timed_out, passed, time_out, timed_out};
-use super::decide::Decision;
+use super::decide::{Decision, decide};
 use super::dry::Foreseen;
 use super::reach::{Fell, Tried};
 use super::run::{Failed, end_of, fallen_silent};
@@ -236,7 +236,7 @@ impl<'a, DB: Backend> Search<'a, DB> {
                 return Err(self.too_late());
             }
             let floor = self.floor(&snapshot);
-            let (candidate, reason) = match self.decide(&snapshot, floor, now) {
+            let (candidate, reason) = match decide(&snapshot, self.request(floor), now) {
                 Decision::Try(candidate, reason) => (candidate, reason),
                 Decision::Primary(reason) => match self.primary(floor, reason).await? {
                     Fell::Opened(connection) => return Ok(*connection),
